@@ -1,0 +1,1 @@
+"""Compare django_jobs with its peers, side by side on one machine: ``python -m benchmarks``."""

@@ -1,0 +1,7 @@
+"""The handle of a job."""
+
+from __future__ import annotations
+
+from django_jobs.async_result.handle import AsyncResult
+
+__all__ = ["AsyncResult"]

@@ -1,0 +1,1 @@
+"""Beat: fires periodic tasks when their moment has come."""

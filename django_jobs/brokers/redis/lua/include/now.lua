@@ -1,0 +1,5 @@
+-- now(): the server's clock, in milliseconds since the epoch.
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end

@@ -1,0 +1,228 @@
+"""
+What follows when a step of a canvas has ended, or a barrier has been resolved.
+
+Pure: a ``Book`` tells what was planned and takes reports, and ``follow`` says what to do. Everything that can no longer
+run is told to end, so nothing waits for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from django_jobs.canvas.expression import Expression
+from django_jobs.canvas.records import Barrier, Continuation, Join, Plan, Scope, Step, Then
+from django_jobs.identifiers import derived_id
+
+
+class Tally(NamedTuple):
+    """What a barrier knows after a report."""
+
+    reported: int
+    failed: int = 0
+    #: The step whose failure was reported first.
+    cause: str | None = None
+
+
+class Book(Protocol):
+    """The records of the workflows that are looked at, and what was reported so far."""
+
+    def step(self, step_id: str) -> Step:
+        """Return a step."""
+        ...
+
+    def barrier(self, barrier_id: str) -> Barrier:
+        """Return a barrier, as large as it is now."""
+        ...
+
+    def scope(self, scope_id: str) -> Scope:
+        """Return a scope."""
+        ...
+
+    def entries(self, barrier_id: str) -> Iterable[Step]:
+        """Return the steps whose ``entry`` is this barrier."""
+        ...
+
+    def report(self, join: Join, source: str, cause: str | None) -> Tally | None:
+        """
+        Note how a member ended: with the value of the step or barrier ``source``, or failed because of the step
+        ``cause``. Return what the barrier knows now, or None when this member has reported already, or the barrier is
+        resolved: nothing follows from it then.
+        """
+        ...
+
+    def resolve(self, barrier_id: str, cause: str | None) -> None:
+        """Note that a barrier is resolved: opened, or failed because of the step ``cause``."""
+        ...
+
+
+class Opened(NamedTuple):
+    """A step that is to be sent now."""
+
+    step: str
+    #: The step or barrier whose value comes before it; None: none does.
+    source: str | None
+
+
+class Ended(NamedTuple):
+    """A step that will never run, and whose end is to be recorded."""
+
+    step: str
+    #: The step whose failure is the reason.
+    cause: str
+    #: The barrier that failed first, on the way from there; None: they were in one chain.
+    barrier: str | None
+
+
+class ErrorCall(NamedTuple):
+    """An error callback that is to be sent."""
+
+    #: Always the same for this callback and this failure: sending it twice runs it once.
+    id: str
+    errback: Expression
+    #: What failed: a step, or a barrier.
+    failed: str
+    #: The step whose failure is the reason: the same, if that is a step.
+    cause: str
+
+
+@dataclass(slots=True)
+class Following:
+    """What follows, in order."""
+
+    opened: list[Opened] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
+    errors: list[ErrorCall] = field(default_factory=list)
+
+
+def begin(book: Book, plan: Plan) -> Following:
+    """Say what to do with a plan that was noted in the book."""
+    walk = _Walk(book)
+    walk.following.opened += [Opened(step_id, None) for step_id in plan.roots]
+    for barrier in plan.barriers:
+        if barrier.size == 0:  # a group of nothing, which is the whole plan
+            walk.resolve(barrier, None)
+    return walk.finish()
+
+
+def follow(book: Book, step: Step, *, failed: bool) -> Following:
+    """Say what follows a step that has ended, for good. Revoked, expired and lost are ways to fail."""
+    walk = _Walk(book)
+    if failed:
+        walk.call_errbacks(step.scopes, step.id, step.id)
+    walk.go_on(step, step.id, step.id if failed else None)
+    return walk.finish()
+
+
+class _Item(NamedTuple):
+    """A continuation that is to be followed."""
+
+    continuation: Continuation
+    #: What has the value.
+    source: str
+    #: The step whose failure is to be told instead of a value; None: it succeeded.
+    cause: str | None = None
+    #: The barrier that failed on the way.
+    barrier: str | None = None
+    #: Is it part of what a failure has made unreachable? Barriers there have no members that run.
+    is_unreachable: bool = False
+
+
+class _Walk:
+    """One walk along continuations, without recursion: a chain may have any length."""
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self.following = Following()
+        self._todo: list[_Item] = []
+        self._skipped: set[str] = set()
+
+    def finish(self) -> Following:
+        while self._todo:
+            item = self._todo.pop()
+            if item.cause is None:
+                self._pass_on(item)
+            elif isinstance(item.continuation, Then):
+                self._skip(item.continuation, item, item.cause)
+            elif item.is_unreachable:
+                self._skip_barrier(item.continuation.barrier, item)
+            else:
+                self._report(item.continuation, item)
+        return self.following
+
+    def go_on(
+        self,
+        ended: Step | Barrier,
+        source: str,
+        cause: str | None,
+        *,
+        barrier: str | None = None,
+        unreachable: bool = False,
+    ) -> None:
+        """Follow all that comes after a step or barrier."""
+        if ended.continuation is not None:
+            self._todo.append(_Item(ended.continuation, source, cause, barrier, unreachable))
+        self._todo += [_Item(callback, source, cause, barrier, unreachable) for callback in ended.callbacks]
+
+    def resolve(self, barrier: Barrier, cause: str | None) -> None:
+        """Open a barrier, or let it fail."""
+        self.book.resolve(barrier.id, cause)
+        if cause is not None:
+            self.call_errbacks(barrier.scopes, barrier.id, cause)
+        self.go_on(barrier, barrier.id, cause, barrier=barrier.id)
+
+    def call_errbacks(self, scopes: Iterable[str], failed: str, cause: str) -> None:
+        """Call the error callbacks of these scopes for a failure, each once, however often it was attached."""
+        called: set[Expression] = set()
+        moment_ms = int(failed[:8] + failed[9:13], 16)
+        for scope_id in reversed(tuple(scopes)):
+            for number, errback in enumerate(self.book.scope(scope_id).errbacks):
+                if errback not in called and not errback.is_empty:
+                    called.add(errback)
+                    call_id = derived_id(moment_ms, "errback", failed, scope_id, str(number))
+                    self.following.errors.append(ErrorCall(call_id, errback, failed, cause))
+
+    def _pass_on(self, item: _Item) -> None:
+        match item.continuation:
+            case Then(target, fan_out=True):
+                self.following.opened += [Opened(step.id, item.source) for step in self.book.entries(target)]
+            case Then(target):
+                self.following.opened.append(Opened(target, item.source))
+            case Join() as join:
+                self._report(join, item)
+
+    def _report(self, join: Join, item: _Item) -> None:
+        tally = self.book.report(join, item.source, item.cause)
+        if tally is None:
+            return
+        barrier = self.book.barrier(join.barrier)
+        fails = tally.failed > barrier.allow_failures
+        if tally.reported == barrier.size or (fails and barrier.on_member_failure == "fail_fast"):
+            self.resolve(barrier, tally.cause if fails else None)
+
+    def _skip(self, then: Then, item: _Item, cause: str) -> None:
+        """End what would have run, and all that would have followed."""
+        if then.fan_out:
+            for step in self.book.entries(then.target):
+                self._end(step, item, cause, unreachable=True)
+            # Its members are unreachable; what follows it is in the same place as what stood before it.
+            self._skipped.add(then.target)
+            barrier = self.book.barrier(then.target)
+            self.book.resolve(barrier.id, cause)
+            self.go_on(barrier, barrier.id, cause, barrier=item.barrier, unreachable=item.is_unreachable)
+        else:
+            self._end(self.book.step(then.target), item, cause, unreachable=item.is_unreachable)
+
+    def _end(self, step: Step, item: _Item, cause: str, *, unreachable: bool) -> None:
+        self.following.ended.append(Ended(step.id, cause, item.barrier))
+        self.go_on(step, step.id, cause, barrier=item.barrier, unreachable=unreachable)
+
+    def _skip_barrier(self, barrier_id: str, item: _Item) -> None:
+        """End what follows a barrier of which no member can run, once."""
+        if barrier_id in self._skipped:
+            return
+        self._skipped.add(barrier_id)
+        barrier = self.book.barrier(barrier_id)
+        self.book.resolve(barrier_id, item.cause)
+        self.go_on(barrier, barrier_id, item.cause, barrier=item.barrier, unreachable=True)

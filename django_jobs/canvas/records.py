@@ -1,0 +1,96 @@
+"""
+A canvas as records: steps, barriers, and what follows each.
+
+There are two ways to go on, ``Then`` and ``Join``, and every nesting is made of them. A chain is steps that open one
+another. A group is a barrier: its members join it, and with the last of them it opens what follows. A chord is a group
+that something follows. Nothing here knows of brokers or tables, and nothing but the id of a step has to travel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from django_jobs.canvas.composition import OnMemberFailure
+from django_jobs.canvas.expression import Expression
+from django_jobs.canvas.signature import Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Then:
+    """Run a step with the value; or, with ``fan_out``, all steps that enter a barrier."""
+
+    target: str
+    fan_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Report the value to a barrier, as that of the member with this index."""
+
+    barrier: str
+    index: int
+
+
+Continuation = Then | Join
+
+
+class Step(NamedTuple):
+    """A job of a canvas. A tuple, because a group may have a hundred thousand."""
+
+    #: The id of its job, too.
+    id: str
+    workflow_id: str
+    #: Without callbacks, and without what it gets from what comes before it.
+    signature: Signature
+    #: What follows; None: nothing does.
+    continuation: Continuation | None = None
+    #: What else is to be done with its value: callbacks run by themselves, nothing waits for them.
+    callbacks: tuple[Continuation, ...] = ()
+    #: The barrier whose fan-out starts it; None: it is started by its own id.
+    entry: str | None = None
+    #: Does it get the value of what comes before it, as its first argument?
+    takes_value: bool = False
+    #: Whose errbacks run when it fails, outermost first.
+    scopes: tuple[str, ...] = ()
+    #: Whose errbacks run when a barrier in its place fails: those of what would have followed.
+    leads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Barrier:
+    """What the members of a group report to. Its value is the list of theirs."""
+
+    #: The id of the group, too.
+    id: str
+    workflow_id: str
+    size: int
+    continuation: Continuation | None = None
+    callbacks: tuple[Continuation, ...] = ()
+    on_member_failure: OnMemberFailure = "fail_fast"
+    allow_failures: int = 0
+    #: Whose errbacks run when it fails: those of what would have followed. Without that, those of the members say all.
+    scopes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """The error callbacks of an expression, shared by all steps in it."""
+
+    id: str
+    workflow_id: str
+    errbacks: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A canvas as records."""
+
+    workflow_id: str
+    steps: tuple[Step, ...] = ()
+    barriers: tuple[Barrier, ...] = ()
+    scopes: tuple[Scope, ...] = ()
+    #: The steps that nothing comes before.
+    roots: tuple[str, ...] = ()
+    #: The step or barrier whose value is that of the canvas; None: there was nothing to plan.
+    result: str | None = None

@@ -1,0 +1,28 @@
+"""Deleting rows whose time is over, a bounded number at a time, so that nothing is locked for long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from django_jobs import clock
+from django_jobs.results.upsert.columns import TABLE, moment_writer
+
+if TYPE_CHECKING:
+    from django.db.backends.utils import CursorWrapper
+
+_OVER = "WHERE expires_at <= %s ORDER BY expires_at LIMIT %s"
+
+_DELETES: Mapping[str, str] = {
+    "postgresql": f"DELETE FROM {TABLE} WHERE id IN (SELECT id FROM {TABLE} {_OVER} FOR UPDATE SKIP LOCKED)",  # noqa: S608
+    "sqlite": f"DELETE FROM {TABLE} WHERE id IN (SELECT id FROM {TABLE} {_OVER})",  # noqa: S608
+    "mysql": f"DELETE FROM {TABLE} {_OVER}",  # noqa: S608
+}
+
+
+def prune(cursor: CursorWrapper, limit: int) -> int:
+    """Delete up to ``limit`` rows, those that have been over the longest first. Return how many."""
+    vendor = cursor.db.vendor
+    now = clock.now() if vendor == "postgresql" else moment_writer(cursor.db)(clock.now_ms())
+    cursor.execute(_DELETES[vendor], (now, limit))
+    return int(cursor.rowcount)

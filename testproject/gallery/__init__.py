@@ -1,0 +1,1 @@
+"""A photo gallery that leaves its slow work to background jobs."""

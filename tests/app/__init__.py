@@ -1,0 +1,1 @@
+"""A small Django app for the tests; its jobs are in jobs.py."""

@@ -1,0 +1,1 @@
+"""Samples that are checked by mypy, not run."""
