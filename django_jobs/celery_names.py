@@ -59,10 +59,6 @@ CALL_OPTIONS: Mapping[str, str] = {
 }
 
 _COMMIT = "waits for the commit of the open transaction by itself"
-_SIGNATURES = (
-    "Signatures, chain, group and chord are not built yet: call delay() of the next task at the end of this one."
-)
-_MANY = "is not built yet: enqueue_many([((1,), {}), ((2,), {})]) sends a job for each, 500 in a round trip."
 _RUNNING = "It belongs to the running job: use @job(bind=True) and self"
 
 #: What a task of Celery's has, and ours has not.
@@ -71,17 +67,11 @@ ATTRIBUTES: Mapping[str, str] = {
     "apply_async_on_commit": f"apply_async() {_COMMIT}, and returns the handle.",
     "apply": "Call the task itself to run it here, as a function; in tests use django_jobs.testing.eager().",
     "run": "Call the task itself to run it here, as a function.",
-    "s": _SIGNATURES,
-    "si": _SIGNATURES,
-    "signature": _SIGNATURES,
-    "subtask": _SIGNATURES,
-    "map": f"map() {_MANY}",
-    "starmap": f"starmap() {_MANY}",
-    "chunks": f"chunks() {_MANY}",
-    "chunk": f"chunk() {_MANY}",
+    "subtask": "It is called signature(), or s().",
+    "chunk": "It is called chunks().",
     "request": f"{_RUNNING}.request.",
     "retry": f"{_RUNNING}.retry(), or raise Retry.",
-    "replace": "Signatures are not built yet: call delay() of the other task, and return.",
+    "replace": f"{_RUNNING}.replace().",
     "update_state": f"{_RUNNING}.update_state().",
     "AsyncResult": "Import it: from django_jobs import AsyncResult.",
     "app": "There is no app: tasks are found by Django, DJANGO_JOBS configures them.",

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Protocol
 
 from django_jobs import clock
 from django_jobs.envelope import Job
-from django_jobs.exceptions import JobsError, MaxRetriesExceeded, Retry
+from django_jobs.exceptions import JobsError, MaxRetriesExceeded, Replace, Retry
 
 
 class Reporter(Protocol):
@@ -154,6 +154,13 @@ class JobContext:
                 raise TypeError("retry() takes countdown= or eta=, not both.")
             countdown = max(0.0, (clock.aware_ms("eta", eta) - clock.now_ms()) / 1000)
         raise Retry(countdown, exc=exc, max_retries=max_retries)
+
+    def replace(self, canvas: Any) -> NoReturn:
+        """
+        Let a canvas take the place of this job: what follows the job follows the canvas, with its value, and whoever
+        waits for the job waits for it. Always raises.
+        """
+        raise Replace(canvas)
 
     def update_state(self, state: str | None = None, meta: Any = None) -> None:
         """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,8 @@ logger = logging.getLogger("django_jobs")
 
 #: After a failure, sends of this process fail at once for this long: ten jobs of a request never cost ten timeouts.
 BREAK_SECONDS = 1.0
+#: Bytes; of what has been let pass before.
+_NO_LIMIT = sys.maxsize
 _broken: BaseBroker | None = None
 _broken_until = 0.0
 _broken_by = ""
@@ -56,7 +59,7 @@ def send(
     the commit, and a rollback drops them. Raises PayloadTooLarge, and EnqueueError when the broker does not take them
     within ENQUEUE_TIMEOUT (at the commit, for jobs that waited for it), or the database does not take the outbox's.
     """
-    jobs = _through_middleware(jobs)
+    jobs = through_middleware(jobs)
     if not jobs:
         return jobs
     alias = using or settings.database
@@ -111,7 +114,7 @@ def send_again(jobs: Sequence[Job], *, before: Callable[[], None]) -> None:
     Whatever becomes of this process, and of the broker: they are sent once the transaction is committed. ``before`` is
     called right before. The jobs carry ``outbox=True`` already.
     """
-    jobs = _through_middleware(jobs)
+    jobs = through_middleware(jobs)
     outbox = get_store().outbox
     assert outbox is not None
     if not jobs:
@@ -124,6 +127,37 @@ def send_again(jobs: Sequence[Job], *, before: Callable[[], None]) -> None:
         _announce(jobs, [True] * len(jobs))
 
     (_on_commit or transaction.on_commit)(relay_now, using=settings.database)
+
+
+def send_following(jobs: Sequence[Job]) -> None:
+    """
+    Send steps of workflows, which have gone through middleware, with the transaction that is open.
+
+    They are in the outbox, whatever OUTBOX says, or in the broker's part of the same database: whatever becomes of this
+    process, they are sent once that is committed. No size is refused: it was when the workflow was sent.
+    """
+    if not jobs:
+        return
+    alias = settings.database
+    register = _on_commit or transaction.on_commit
+    if not uses_outbox(alias):
+        messages = [to_message(job, _NO_LIMIT) for job in jobs]
+        if get_broker().joins_transaction(alias):
+            added = _hand_over(jobs, messages)
+            register(lambda: _announce(jobs, added), using=alias)
+        else:
+            register(lambda: _announce(jobs, _hand_over(jobs, messages)), using=alias)
+        return
+    jobs = [job.evolve(outbox=True) for job in jobs]
+    outbox = get_store().outbox
+    assert outbox is not None
+    outbox.replace([Kept(*to_message(job, _NO_LIMIT), job.generation) for job in jobs])
+
+    def committed() -> None:
+        relay.now([job.id for job in jobs])
+        _announce(jobs, [True] * len(jobs))
+
+    register(committed, using=alias)
 
 
 def _keep(jobs: Sequence[Job]) -> None:
@@ -177,7 +211,8 @@ def to_message(job: Job, limit: int | None = None) -> Message:
     return Message(job.id, job.queue, body, job.priority, job.eta_ms)
 
 
-def _through_middleware(jobs: Sequence[Job]) -> Sequence[Job]:
+def through_middleware(jobs: Sequence[Job]) -> Sequence[Job]:
+    """Return the jobs that middleware lets pass, as it lets them."""
     if not middleware.loaded():
         return jobs
     passed: list[Job] = []

@@ -54,6 +54,11 @@ class Job(NamedTuple):
     options: Mapping[str, Any] = _EMPTY
     #: Is it kept in the outbox until it has ended?
     outbox: bool = False
+    #: The workflow that the job is a step of: its end is looked at for what follows.
+    workflow_id: str | None = None
+    #: What comes before its arguments: the value of the step or barrier with this id, or, with a "!" in front, its
+    #: failure. Loaded where the job runs, so that a message is as long as that of a job that stands alone.
+    source: str | None = None
 
     @property
     def args(self) -> tuple[Any, ...]:
@@ -81,6 +86,10 @@ class Job(NamedTuple):
             for (name, _), default, value in zip(_OPTIONAL_FIELDS, _DEFAULTS, values, strict=True):
                 if value != default:
                     parts[name] = value
+        if self.workflow_id is not None:
+            parts["wf"] = self.workflow_id
+        if self.source is not None:
+            parts["src"] = self.source
         # The head is put together by hand: it is the same for all jobs of a task but for one number.
         head = b'{"v":%d,"task":%b,"at":%d' % (WIRE_VERSION, _encoded_name(self.task), self.enqueued_ms)
         if self.outbox:
@@ -135,6 +144,8 @@ def decode(body: bytes | str, *, job_id: str, queue: str) -> Job:
             packed_args=_typed(data.get("args", []), list),
             packed_kwargs=_typed(data.get("kwargs", {}), dict),
             outbox="out" in data,
+            workflow_id=None if "wf" not in data else _typed(data["wf"], str),
+            source=None if "src" not in data else _typed(data["src"], str),
             **{attribute: _typed(data[name], _TYPES[name]) for name, attribute in _OPTIONAL_FIELDS if name in data},
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -114,6 +114,10 @@ class JobRevoked(JobsError):
     """The job was revoked."""
 
 
+class UpstreamFailed(JobsError):
+    """A step of a workflow never ran, because one that it follows has failed."""
+
+
 class MaxRetriesExceeded(JobsError):
     """The job has used up its retries."""
 
@@ -180,6 +184,14 @@ class Retry(ControlException):
 
     def __str__(self) -> str:
         return f"retry in {self.countdown} s" if self.countdown is not None else "retry"
+
+
+class Replace(ControlException):
+    """Let a canvas take the place of this job: what follows gets the value of the canvas. See ``self.replace()``."""
+
+    def __init__(self, expression: Any) -> None:
+        super().__init__(expression)
+        self.expression = expression
 
 
 class Ignore(ControlException):

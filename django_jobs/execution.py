@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
 
+from asgiref.sync import sync_to_async
+
 from django_jobs import clock, middleware
+from django_jobs.canvas.expression import as_expression
 from django_jobs.context import JobContext, Reporter, current
 from django_jobs.envelope import Job
 from django_jobs.exceptions import (
@@ -27,6 +30,7 @@ from django_jobs.exceptions import (
     MaxRetriesExceeded,
     Reject,
     RelatedObjectMissing,
+    Replace,
     ResultNotStorable,
     Retry,
     Snooze,
@@ -40,6 +44,7 @@ from django_jobs.outcome import (
     Ignored,
     Outcome,
     Rejected,
+    Replaced,
     Retried,
     Revoked,
     Snoozed,
@@ -105,6 +110,8 @@ class Delivery:
     on_start: Callable[[RegisteredTask, Job], None] | None = None
     #: Runs what has ``atomic=True``; None: it runs like any other.
     atomic: AtomicRun | None = None
+    #: Reads what comes before the arguments of a step of a workflow.
+    inputs: Callable[[Job], tuple[Any, ...]] | None = None
 
 
 FIRST_DELIVERY = Delivery()
@@ -132,7 +139,8 @@ def execute(job: Job, delivery: Delivery = FIRST_DELIVERY, guard: Guard | None =
 
 async def aexecute(job: Job, delivery: Delivery = FIRST_DELIVERY, guard: AsyncGuard | None = None) -> Outcome:
     """Run the job of an ``async def`` task on the running event loop."""
-    attempt = prepare(job, delivery)
+    # What comes before its arguments is in the database, which no event loop may wait for.
+    attempt = prepare(job, delivery) if job.source is None else await sync_to_async(prepare)(job, delivery)
     if not isinstance(attempt, Attempt):
         return attempt
     token = current.set(attempt.context)
@@ -224,6 +232,8 @@ class Attempt:
         """Decode the arguments. Raises DecodeError, RelatedObjectMissing, or an error of the database."""
         job, delivery = self.job, self.delivery
         self.args, self.kwargs = job.args, job.kwargs
+        if job.source is not None and delivery.inputs is not None:
+            self.args = (*delivery.inputs(job), *self.args)
         self.context = JobContext(
             job,
             self.args,
@@ -267,7 +277,8 @@ class Attempt:
 
     def returned(self, value: Any) -> Outcome:
         """Say what a return value means."""
-        if self.options.ignore_result:
+        # What follows a step gets its value, whether or not its result is kept.
+        if self.options.ignore_result and self.job.workflow_id is None:
             return Succeeded(None)
         try:
             return Succeeded(b"null" if value is None else dumps(value, "the result"))
@@ -284,6 +295,8 @@ def outcome_of(error: BaseException, job: Job, options: TaskOptions) -> Outcome:
     """Say what an exception means that has ended a run of a job."""
     if isinstance(error, Ignore):
         return Ignored()
+    if isinstance(error, Replace):
+        return _replaced(error)
     if isinstance(error, Snooze):
         return Snoozed(min(error.seconds, LONGEST_DELAY))
     if isinstance(error, Reject):
@@ -300,6 +313,13 @@ def outcome_of(error: BaseException, job: Job, options: TaskOptions) -> Outcome:
     if isinstance(cause, Retry):
         cause = MaxRetriesExceeded(f"The job has been retried {job.retries} times, and may not be again.")
     return Failed(error_of(cause, expected=matches(cause, options.throws)), cause)
+
+
+def _replaced(replace: Replace) -> Outcome:
+    try:
+        return Replaced(as_expression(replace.expression, "self.replace()"))
+    except (TypeError, DecodeError) as error:
+        return Failed(error_of(error), error)
 
 
 def _cause_of(error: BaseException) -> BaseException:

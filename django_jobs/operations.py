@@ -305,6 +305,7 @@ def _reopened(row: StoredResult, by: str, *, outbox: bool = False) -> Record | N
         expires_ms=_after(now_ms, settings.results_ms("FAILURES_EXPIRE")),
         root_id=before.root_id,
         parent_id=before.parent_id,
+        workflow_id=before.workflow_id,
         message=job.encode().decode("ascii"),
         history=_line_of(before, by),
     )

@@ -8,6 +8,10 @@ kit's.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django_jobs.canvas.expression import Expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,13 @@ class Snoozed:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """The task asked that a canvas take its place."""
+
+    expression: Expression
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """The task said that it must fail at once."""
 
@@ -87,7 +98,7 @@ class Undeliverable:
 class Recorded:
     """The job ended like this, and that is recorded already, in the transaction of its body."""
 
-    outcome: Succeeded | Ignored
+    outcome: Succeeded | Ignored | Replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +114,7 @@ class Unsettled:
 
 
 Outcome = (
-    Succeeded | Failed | Retried | Snoozed | Rejected | Ignored | Revoked | Undeliverable
+    Succeeded | Failed | Retried | Snoozed | Replaced | Rejected | Ignored | Revoked | Undeliverable
     | Recorded | Superseded | Unsettled
 )  # fmt: skip
 

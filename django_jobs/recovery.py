@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
-from django_jobs import clock
+from django_jobs import clock, workflow
 from django_jobs.brokers import get_broker
 from django_jobs.brokers.base import Message
 from django_jobs.conf import settings
@@ -66,7 +66,9 @@ def recover(ids: Sequence[str]) -> Recovered:
         messages = [message for record in lost if (message := _message(record)) is not None]
         ends = [_end(record) for record in lost if record.message is None]
         sent += sum(broker.enqueue(messages)) if messages else 0
-        failed += len(ends) - len(store.record(ends))
+        if ends:
+            with store.transaction():
+                failed += len(ends) - len(workflow.record(store, ends))
     return Recovered(sent=sent, failed=failed)
 
 

@@ -23,6 +23,10 @@ from django_jobs.schedules import Schedule
 logger = logging.getLogger("django_jobs")
 
 
+#: The tasks of our own, whatever AUTODISCOVER says.
+BUILT_IN = "django_jobs.jobs"
+
+
 class RegisteredTask(Protocol):
     """What the rest of the package needs of a task."""
 
@@ -131,6 +135,7 @@ def autodiscover() -> None:
     missing = missing_modules()
     if missing:
         logger.error("%s['AUTODISCOVER'] names what is no module: %s", SETTING, ", ".join(missing))
+    import_module(BUILT_IN)
     for entry in settings.while_starting("AUTODISCOVER"):
         if "." in entry:
             if entry not in missing:

@@ -11,8 +11,10 @@ from asgiref.sync import sync_to_async
 from django.core.signals import setting_changed
 
 from django_jobs import dispatch
+from django_jobs import sending as sending  # importing it lets canvases be sent
 from django_jobs.async_result import AsyncResult
 from django_jobs.calls import arguments, make_jobs
+from django_jobs.canvas.composable import Composable
 from django_jobs.celery_names import ATTRIBUTES as CELERY_ATTRIBUTES
 from django_jobs.celery_names import OPTIONS as CELERY_OPTIONS
 from django_jobs.conf import SETTING, nearest, settings
@@ -37,7 +39,7 @@ R = TypeVar("R")
 IDENTITY_OPTIONS = ("name", "aliases", "bind", "schedule")
 
 
-class Task(Generic[P, R]):
+class Task(Composable, Generic[P, R]):
     """A function that can be sent to a worker. Calling it runs it here and now."""
 
     def __init__(

@@ -1,7 +1,8 @@
-"""The handle of a job."""
+"""The handles of jobs and groups."""
 
 from __future__ import annotations
 
+from django_jobs.async_result.group import GroupResult
 from django_jobs.async_result.handle import AsyncResult
 
-__all__ = ["AsyncResult"]
+__all__ = ["AsyncResult", "GroupResult"]

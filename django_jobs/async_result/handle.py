@@ -15,7 +15,6 @@ from asgiref.sync import sync_to_async
 
 from django_jobs import clock, operations
 from django_jobs.async_result.look import Look, look
-from django_jobs.async_result.rebuild import exception_of
 from django_jobs.async_result.waiting import Pause, Waited, steps
 from django_jobs.brokers import get_broker
 from django_jobs.envelope import Job, decode
@@ -25,6 +24,7 @@ from django_jobs.identifiers import parse_id
 from django_jobs.registry import registry
 from django_jobs.results import get_store
 from django_jobs.results.base import Record
+from django_jobs.results.rebuild import exception_of
 from django_jobs.results.redaction import shown_arguments
 from django_jobs.serializers import load_packed, loads, unpack
 from django_jobs.states import State
@@ -39,13 +39,20 @@ class AsyncResult(Generic[R]):
     Every attribute asks anew, until the job has ended. ``queue`` saves a search. Raises ValueError for what is no id.
     """
 
-    def __init__(self, job_id: str | UUID, queue: str | None = None, *, ignored: bool = False) -> None:
+    def __init__(
+        self, job_id: str | UUID, queue: str | None = None, *, ignored: bool = False, parent: Any = None
+    ) -> None:
         #: The id of the job.
         self.id = parse_id(job_id) if queue is None else str(job_id)
         self._queue = queue
         #: Was the job sent with ``ignore_result``? Known to the handle that sent it.
         self._ignored = ignored
-        self._ended: Look | None = None
+        #: What came before it in its canvas; known to the handle that sent it.
+        self._parent = parent
+        #: How it ended, once that is known.
+        self.ended: Look | None = None
+        #: The job that is waited for: this one, or the last that has taken its place.
+        self.target_id = self.id
 
     def __repr__(self) -> str:
         return f"<AsyncResult {self.id}>"
@@ -158,8 +165,10 @@ class AsyncResult(Generic[R]):
         return _shown(self._look(), 1)
 
     @property
-    def parent(self) -> AsyncResult[Any] | None:
-        """The job that sent this one."""
+    def parent(self) -> Any:
+        """What came before it in its canvas (of a chord, a GroupResult), or the job that sent it."""
+        if self._parent is not None:
+            return self._parent
         seen = self._look()
         job = _job_in(seen)
         parent_id = job.parent_id if job is not None else seen.stored.record.parent_id if seen.stored else None
@@ -181,13 +190,17 @@ class AsyncResult(Generic[R]):
         returns it. Raises ResultTimeout, which says what the job waits for; JobUnknown at once; and WouldDeadlock
         inside a job (``allow_in_job`` permits it) and inside the transaction that made the job.
         """
-        seconds = _seconds(timeout)
-        if self._ended is None:
-            waiting = steps(self._waited(), seconds, allow_in_job=allow_in_job)
+        seconds = as_seconds(timeout)
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while self.ended is None:
+            waiting = steps(self._waited(), _left_of(deadline), allow_in_job=allow_in_job)
             try:
-                self._keep(_drive(waiting, self.id))
+                seen = _drive(waiting, self.target_id)
             finally:
                 waiting.close()
+            self.keep(seen)
+            if seen.replaced_by is None:
+                break
         return self._value(propagate)
 
     wait = get
@@ -200,13 +213,17 @@ class AsyncResult(Generic[R]):
         allow_in_job: bool = False,
     ) -> R:
         """Wait for the end of the job without blocking the event loop. See ``get``."""
-        seconds = _seconds(timeout)
-        if self._ended is None:
-            waiting = steps(self._waited(), seconds, allow_in_job=allow_in_job)
+        seconds = as_seconds(timeout)
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while self.ended is None:
+            waiting = steps(self._waited(), _left_of(deadline), allow_in_job=allow_in_job)
             try:
-                self._keep(await _adrive(waiting, self.id))
+                seen = await _adrive(waiting, self.target_id)
             finally:
                 await sync_to_async(waiting.close)()
+            await sync_to_async(self.keep)(seen)
+            if seen.replaced_by is None:
+                break
         return self._value(propagate)
 
     # Doing
@@ -221,24 +238,28 @@ class AsyncResult(Generic[R]):
 
     def retry(self) -> AsyncResult[R]:
         """Send a job that failed or was revoked again, under its id. Raises JobsError when it cannot be sent."""
-        self._ended = None
+        self.ended = None
         if not operations.retry([self.id]).done:
             raise JobsError(f"The job {self.id} cannot be sent again: its state is {self.state}, or it was not kept.")
         return self
 
     def forget(self) -> None:
         """Delete what is recorded of the job."""
-        self._ended = None
+        self.ended = None
         get_store().forget([self.id])
 
     # How
 
     def _look(self) -> Look:
-        return self._ended or self._keep(look(self.id, self._queue))
+        return self.ended or self.keep(look(self.target_id, self._queue))
 
-    def _keep(self, seen: Look) -> Look:
+    def keep(self, seen: Look) -> Look:
+        """Take note of how the job stands. One that was replaced stands as that which has taken its place does."""
+        if seen.replaced_by is not None:
+            self.target_id, self._queue = seen.replaced_by, None
+            return self.keep(look(self.target_id, None))
         if seen.is_recorded:
-            self._ended = seen
+            self.ended = seen
         return seen
 
     def _record(self) -> Record | None:
@@ -246,18 +267,19 @@ class AsyncResult(Generic[R]):
         return None if stored is None else stored.record
 
     def _waited(self) -> Waited:
-        return Waited(id=self.id, queue=self._queue, ignored=self._ignored)
+        return Waited(id=self.target_id, queue=self._queue, ignored=self._ignored)
 
     def _value(self, propagate: bool) -> R:
-        if self._ended is None:
+        if self.ended is None:
             return cast(R, None)  # it left no row: its result is ignored
-        value = _end_of(self._ended)
-        if propagate and self._ended.state != State.SUCCESS:
+        value = _end_of(self.ended)
+        if propagate and self.ended.state != State.SUCCESS:
             raise value
         return cast(R, value)
 
 
-def _seconds(timeout: timedelta | float | None) -> float | None:
+def as_seconds(timeout: timedelta | float | None) -> float | None:
+    """Return how long to wait, in seconds; None: for ever. Raises TypeError or ValueError."""
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, timedelta | int | float):
@@ -266,6 +288,10 @@ def _seconds(timeout: timedelta | float | None) -> float | None:
     if seconds != seconds:  # not a number: no clock ever reaches it
         raise ValueError(f"timeout= takes seconds, a timedelta or None, not {timeout!r}.")
     return min(seconds, threading.TIMEOUT_MAX)
+
+
+def _left_of(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def _end_of(seen: Look) -> Any:

@@ -10,8 +10,11 @@ from django_jobs import clock, relay
 from django_jobs.brokers import get_broker
 from django_jobs.brokers.base import Found
 from django_jobs.results import get_store
-from django_jobs.results.base import StoredResult
+from django_jobs.results.base import Record, StoredResult
+from django_jobs.serializers import dumps, loads
 from django_jobs.states import TERMINAL_STATES, Place, State
+from django_jobs.workflow.inputs import value_of
+from django_jobs.workflow.replacing import REPLACED_BY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,10 @@ class Look:
     found: Found | None = None
     #: Is it in the outbox alone: the broker has not got it yet, or has lost it?
     in_outbox: bool = False
+    #: Is it a step that waits for what comes before it?
+    is_blocked: bool = False
+    #: Is it a group, whose barrier is looked at?
+    is_group: bool = False
 
     @property
     def has_ended(self) -> bool:
@@ -33,6 +40,14 @@ class Look:
     def is_recorded(self) -> bool:
         """Say whether a row tells the end of the job; one that was revoked has none for a moment."""
         return self.stored is not None and self.stored.record.state in TERMINAL_STATES
+
+    @property
+    def replaced_by(self) -> str | None:
+        """The job that has taken the place of this one, which has ended; None: none has."""
+        if self.stored is None or self.stored.record.meta is None or self.state != State.SUCCESS:
+            return None
+        meta = loads(self.stored.record.meta)
+        return meta.get(REPLACED_BY) if isinstance(meta, dict) else None
 
 
 def look(job_id: str, queue: str | None) -> Look:
@@ -54,7 +69,36 @@ def look(job_id: str, queue: str | None) -> Look:
         return Look(state=_state_in(found, stored), stored=stored, found=found, in_outbox=True)
     # It may have ended between the two questions.
     stored = get_store().get(job_id)
+    if stored is None and is_blocked(job_id):
+        return Look(state=State.BLOCKED.value, is_blocked=True)
+    if stored is None and (seen := look_at_group(job_id)) is not None:
+        return seen
     return Look(state=State.UNKNOWN.value if stored is None else stored.record.state, stored=stored)
+
+
+def look_at_group(group_id: str) -> Look | None:
+    """See how a group stands, as if it were a job whose result is the list of theirs; None: there is none."""
+    store = get_store()
+    workflows = store.workflows
+    kept = None if workflows is None else workflows.barriers([group_id]).get(group_id)
+    if workflows is None or kept is None:
+        return None
+    if kept.resolved_ms is None:
+        return Look(state=State.STARTED.value if kept.reported else State.PENDING.value, is_blocked=True, is_group=True)
+    if kept.cause is None:
+        result = dumps(value_of(store, workflows, group_id)).decode("ascii")
+        record = Record(group_id, "", "", State.SUCCESS.value, result=result, finished_ms=kept.resolved_ms)
+        return Look(state=record.state, stored=StoredResult(record, ""))
+    cause = store.get(kept.cause)
+    state = State.FAILURE.value
+    record = Record(group_id, "", "", state) if cause is None else cause.record._replace(id=group_id, state=state)
+    return Look(state=state, stored=StoredResult(record, ""))
+
+
+def is_blocked(job_id: str) -> bool:
+    """Say whether this is a step that has not been sent yet, or is just on its way."""
+    workflows = get_store().workflows
+    return workflows is not None and job_id in workflows.steps([job_id])
 
 
 def _state_in(found: Found, stored: StoredResult | None) -> str:
@@ -74,6 +118,8 @@ def _state_in(found: Found, stored: StoredResult | None) -> str:
 def why_not_done(seen: Look) -> str:
     """Say what a job that has not ended is waiting for. Asks the broker."""
     found = seen.found
+    if seen.is_blocked:
+        return "it waits for other steps of its canvas"
     if found is None:
         return f"its state is {seen.state}"
     if seen.in_outbox:

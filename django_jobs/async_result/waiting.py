@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from django.db import connections
 
-from django_jobs.async_result.look import Look, look, why_not_done
+from django_jobs.async_result.look import Look, is_blocked, look, why_not_done
 from django_jobs.brokers import get_broker
 from django_jobs.conf import settings
 from django_jobs.context import current_job_or_none
@@ -57,26 +57,32 @@ def steps(job: Waited, timeout: float | None, *, allow_in_job: bool) -> Generato
     A job that was there and is gone without a row has ended with nothing to record: its look is UNKNOWN. Raises
     JobUnknown, WouldDeadlock, ResultTimeout.
     """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    seen = check_waiting(job, allow_in_job=allow_in_job)
+    if seen.is_recorded or seen.state == State.UNKNOWN:
+        return seen
+    queue = seen.found.queue if seen.found is not None else job.queue
+    if get_broker().supports_wait_end and queue is not None:
+        return (yield from _woken(job, seen, queue, deadline, timeout))
+    return (yield from _polled(job, deadline, timeout, is_group=seen.is_group))
+
+
+def check_waiting(job: Waited, *, allow_in_job: bool) -> Look:
+    """Look at a job before it is waited for. Raises JobUnknown, and WouldDeadlock where it could be for ever."""
     if not allow_in_job and current_job_or_none() is not None:
         raise WouldDeadlock(
             "get() inside a job can bring all workers to a stop: each waits for a job that none is free to run. Let the"
             " other job do what follows; or pass allow_in_job=True, if others than this queue's workers run it."
         )
-    deadline = None if timeout is None else time.monotonic() + timeout
     seen = look(job.id, job.queue)
     if seen.is_recorded:
         return seen
     _check_transaction(job, seen)
-    if seen.state == State.UNKNOWN:
-        if job.ignored:
-            return seen
+    if seen.state == State.UNKNOWN and not job.ignored:
         raise JobUnknown(
             f"The job {job.id} is not known: it was never sent, was rolled back, or its result has been pruned."
         )
-    queue = seen.found.queue if seen.found is not None else job.queue
-    if get_broker().supports_wait_end and queue is not None:
-        return (yield from _woken(job, seen, queue, deadline, timeout))
-    return (yield from _polled(job, deadline, timeout))
+    return seen
 
 
 def _woken(
@@ -109,7 +115,9 @@ def _woken(
         # It ended, and was sent again.
 
 
-def _polled(job: Waited, deadline: float | None, timeout: float | None) -> Generator[Pause, bool, Look]:
+def _polled(
+    job: Waited, deadline: float | None, timeout: float | None, *, is_group: bool
+) -> Generator[Pause, bool, Look]:
     pause = POLL_FIRST
     ask_at = time.monotonic() + ASK_SECONDS
     while True:
@@ -117,7 +125,7 @@ def _polled(job: Waited, deadline: float | None, timeout: float | None) -> Gener
         if left > 0:
             yield Pause(min(pause, left))
         pause = min(pause * 2, POLL_LAST)
-        if job.ignored or left <= 0 or time.monotonic() >= ask_at:
+        if job.ignored or is_group or left <= 0 or time.monotonic() >= ask_at:
             seen = look(job.id, job.queue)
             ask_at = time.monotonic() + ASK_SECONDS
             if seen.is_recorded or seen.state == State.UNKNOWN:
@@ -160,7 +168,9 @@ def _check_transaction(job: Waited, seen: Look) -> None:
     if not broker.is_shared:
         return
     for connection in opened:
-        joins = broker.joins_transaction(connection.alias) or (seen.in_outbox and connection.alias == settings.database)
+        joins = broker.joins_transaction(connection.alias) or (
+            (seen.in_outbox or seen.is_blocked) and connection.alias == settings.database
+        )
         if joins and not _is_sent(job.id, seen):
             raise WouldDeadlock(
                 f"The job {job.id} is only sent at the commit of the transaction that is open here: no worker sees it"
@@ -178,6 +188,8 @@ def _is_sent(job_id: str, seen: Look) -> bool:
 
     def find() -> bool:
         try:
+            if seen.is_blocked:
+                return is_blocked(job_id)
             outbox = get_store().outbox
             if seen.in_outbox and outbox is not None and outbox.get(job_id) is not None:
                 return True

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, NoReturn, Self
 
-from django_jobs.async_result import AsyncResult
 from django_jobs.calls import CALL_OPTIONS
 from django_jobs.canvas.habits import ATTRIBUTES
 from django_jobs.exceptions import DecodeError, JobsError
@@ -24,7 +23,7 @@ def nothing() -> Mapping[str, Any]:
 
 
 def _send(expression: Expression) -> NoReturn:
-    raise JobsError(f"A canvas cannot be sent yet: {expression!r} can be written and planned, and no more.")
+    raise JobsError(f"{expression!r} cannot be sent before Django has loaded the apps.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -56,6 +55,8 @@ class Expression(ABC):
     #: Chains two expressions, and sends one; set by the modules that know how, which stand above this one.
     compose: ClassVar[Callable[[Expression, Expression], Expression]]
     send: ClassVar[Callable[[Expression], Any]] = _send
+    #: The classes of what sending returns, which people mistake for what can be sent.
+    handles: ClassVar[tuple[type, ...]] = ()
 
     # What each kind knows of itself
 
@@ -190,7 +191,7 @@ def as_expression(value: Any, where: str) -> Expression:
         return value
     if isinstance(value, Mapping):
         return from_dict(value)
-    if isinstance(value, AsyncResult):
+    if isinstance(value, Expression.handles):
         raise TypeError(
             f"{where} takes signatures, and {value!r} has been sent already: write .s(...), not .delay(...)."
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from django_jobs.canvas.expression import Expression
-from django_jobs.canvas.records import Barrier, Continuation, Join, Plan, Scope, Step, Then
+from django_jobs.canvas.records import Barrier, Continuation, Join, Opener, Plan, Scope, Then
 from django_jobs.identifiers import derived_id
 
 
@@ -28,7 +28,7 @@ class Tally(NamedTuple):
 class Book(Protocol):
     """The records of the workflows that are looked at, and what was reported so far."""
 
-    def step(self, step_id: str) -> Step:
+    def step(self, step_id: str) -> Opener:
         """Return a step."""
         ...
 
@@ -40,7 +40,7 @@ class Book(Protocol):
         """Return a scope."""
         ...
 
-    def entries(self, barrier_id: str) -> Iterable[Step]:
+    def entries(self, barrier_id: str) -> Iterable[Opener]:
         """Return the steps whose ``entry`` is this barrier."""
         ...
 
@@ -106,7 +106,7 @@ def begin(book: Book, plan: Plan) -> Following:
     return walk.finish()
 
 
-def follow(book: Book, step: Step, *, failed: bool) -> Following:
+def follow(book: Book, step: Opener, *, failed: bool) -> Following:
     """Say what follows a step that has ended, for good. Revoked, expired and lost are ways to fail."""
     walk = _Walk(book)
     if failed:
@@ -153,7 +153,7 @@ class _Walk:
 
     def go_on(
         self,
-        ended: Step | Barrier,
+        ended: Opener | Barrier,
         source: str,
         cause: str | None,
         *,
@@ -214,7 +214,7 @@ class _Walk:
         else:
             self._end(self.book.step(then.target), item, cause, unreachable=item.is_unreachable)
 
-    def _end(self, step: Step, item: _Item, cause: str, *, unreachable: bool) -> None:
+    def _end(self, step: Opener, item: _Item, cause: str, *, unreachable: bool) -> None:
         self.following.ended.append(Ended(step.id, cause, item.barrier))
         self.go_on(step, step.id, cause, barrier=item.barrier, unreachable=unreachable)
 

@@ -9,7 +9,7 @@ that something follows. Nothing here knows of brokers or tables, and nothing but
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from django_jobs.canvas.composition import OnMemberFailure
 from django_jobs.canvas.expression import Expression
@@ -35,6 +35,19 @@ class Join:
 Continuation = Then | Join
 
 
+class Opener(Protocol):
+    """What of a step is needed to say what follows it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def continuation(self) -> Continuation | None: ...
+    @property
+    def callbacks(self) -> tuple[Continuation, ...]: ...
+    @property
+    def scopes(self) -> tuple[str, ...]: ...
+
+
 class Step(NamedTuple):
     """A job of a canvas. A tuple, because a group may have a hundred thousand."""
 
@@ -55,6 +68,8 @@ class Step(NamedTuple):
     scopes: tuple[str, ...] = ()
     #: Whose errbacks run when a barrier in its place fails: those of what would have followed.
     leads: tuple[str, ...] = ()
+    #: Of its job when it starts: more than 0 when the job has run before, and was replaced.
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

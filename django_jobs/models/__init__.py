@@ -8,6 +8,13 @@ from django_jobs.models.periodic import PeriodicRun, PeriodicTask
 from django_jobs.models.queue import ConsumerLease, KnownQueue, QueuedJob
 from django_jobs.models.result import FailedJob, JobResult
 from django_jobs.models.worker import WorkerStanding
+from django_jobs.models.workflow import (
+    Workflow,
+    WorkflowBarrier,
+    WorkflowMember,
+    WorkflowScope,
+    WorkflowStep,
+)
 
 __all__ = [
     "BrokerContinuity",
@@ -20,4 +27,9 @@ __all__ = [
     "PeriodicTask",
     "QueuedJob",
     "WorkerStanding",
+    "Workflow",
+    "WorkflowBarrier",
+    "WorkflowMember",
+    "WorkflowScope",
+    "WorkflowStep",
 ]

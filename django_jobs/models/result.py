@@ -53,6 +53,7 @@ class JobResult(models.Model):
 
     root_id = OrderedUUIDField(_("root"), null=True, help_text=_("The job that all of this began with."))
     parent_id = OrderedUUIDField(_("parent"), null=True, help_text=_("The job that sent this one."))
+    workflow_id = OrderedUUIDField(_("workflow"), null=True, help_text=_("The workflow that it is a step of."))
 
     #: The encoded job, kept of a job that did not succeed so that it can be retried; never shown, it is not redacted.
     message = models.TextField(null=True, editable=False)  # noqa: DJ001
@@ -75,6 +76,7 @@ class JobResult(models.Model):
             models.Index(fields=["task", "-id"], name="django_jobs_result_task"),
             models.Index(fields=["expires_at"], name="django_jobs_result_expires"),
             ValueIndex(fields=["parent_id"], name="django_jobs_result_parent"),
+            ValueIndex(fields=["workflow_id"], name="django_jobs_result_workflow"),
         )
 
     def __str__(self) -> str:

@@ -17,6 +17,7 @@ from django_jobs.states import TERMINAL_STATES
 
 if TYPE_CHECKING:
     from django_jobs.results.outbox import Outbox
+    from django_jobs.results.workflows import BaseWorkflows
 
 #: fence = generation << 16 | deliveries
 GENERATION_BITS = 16
@@ -48,6 +49,8 @@ class Record(NamedTuple):
     expires_ms: int | None = None
     root_id: str | None = None
     parent_id: str | None = None
+    #: The workflow that the job is a step of.
+    workflow_id: str | None = None
     message: str | None = None
     #: Lines to append to the row's history; empty: none. Unlike the other fields it adds, and never replaces.
     history: str = ""
@@ -116,6 +119,8 @@ class BaseStore(abc.ABC):
         self.options = options or {}
         #: Jobs that are kept in the same transactions as records; None: this store keeps none.
         self.outbox: Outbox | None = None
+        #: Canvases that are under way, kept in the same transactions; None: this store keeps none.
+        self.workflows: BaseWorkflows | None = None
 
     @abc.abstractmethod
     def transaction(self) -> AbstractContextManager[Any]:

@@ -123,6 +123,7 @@ def bare(record: Record) -> Record:
         enqueued_ms=_moment(record.enqueued_ms) or 0,
         finished_ms=_moment(record.finished_ms),
         expires_ms=_moment(record.expires_ms),
+        workflow_id=record.workflow_id,
     )
 
 

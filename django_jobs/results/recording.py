@@ -14,6 +14,7 @@ from django_jobs.outcome import (
     Ignored,
     Outcome,
     Recorded,
+    Replaced,
     Retried,
     Revoked,
     Snoozed,
@@ -36,6 +37,8 @@ RAW_LIMIT = 2048
 _SUCCESS, _FAILURE, _REVOKED = State.SUCCESS.value, State.FAILURE.value, State.REVOKED.value
 _RETRY, _SCHEDULED = State.RETRY.value, State.SCHEDULED.value
 _NAME_LIMIT = 255
+#: In the place of a workflow's id: nobody can read whether the job is a step of one; its id has to be looked up.
+UNSURE = ""
 
 
 def record_of(
@@ -59,12 +62,12 @@ def record_of(
     """
     args, kwargs = shown_arguments(job, options.sensitive)
     common = (job.priority, args, kwargs)
-    if isinstance(outcome, Succeeded | Ignored):
+    if isinstance(outcome, Succeeded | Ignored | Replaced):
         result = outcome.result if isinstance(outcome, Succeeded) else None
         return Record(
             job.id, job.task, job.queue, _SUCCESS, *common, None if result is None else result.decode("ascii"),
             None, "", "", "", worker, job.retries, deliveries, fence, job.enqueued_ms, job.eta_ms, started_ms,
-            finished_ms, _expires_ms(options, finished_ms, "EXPIRES"), job.root_id, job.parent_id,
+            finished_ms, _kept_until_ms(job, options, finished_ms), job.root_id, job.parent_id, job.workflow_id,
         )  # fmt: skip
     assert not isinstance(outcome, Recorded | Superseded)  # there is nothing to record
     error = None if isinstance(outcome, Snoozed) else outcome.error
@@ -76,7 +79,7 @@ def record_of(
         *_error_texts(error), worker, job.retries, deliveries, fence, job.enqueued_ms,
         job.eta_ms if following is None else eta_ms, started_ms, finished_ms,
         _expires_ms(options, max(finished_ms, eta_ms or 0), "EXPIRES" if state == _REVOKED else "FAILURES_EXPIRE"),
-        job.root_id, job.parent_id, (job.encode() if following is None else following).decode("ascii"),
+        job.root_id, job.parent_id, job.workflow_id, (job.encode() if following is None else following).decode("ascii"),
         "" if not isinstance(outcome, Retried) else history_line(
             attempt=job.retries + 1, state=state, error=outcome.error, worker=worker, started_ms=started_ms,
             finished_ms=finished_ms,
@@ -105,6 +108,7 @@ def record_of_undecodable(claimed: Claimed, outcome: Outcome, *, worker: str, no
         enqueued_ms=claimed.moment_ms,
         finished_ms=now_ms,
         expires_ms=_after(now_ms, settings.results_ms("FAILURES_EXPIRE")),
+        workflow_id=UNSURE,
         # Newer code may be able to read it; what is not text was never a message.
         message=raw if claimed.body.isascii() else None,
     )
@@ -143,6 +147,13 @@ def _state_of(outcome: Outcome) -> str:
 
 def _error_texts(error: Error | None) -> tuple[str, str, str]:
     return ("", "", "") if error is None else (error.type[:_NAME_LIMIT], error.text, error.traceback)
+
+
+def _kept_until_ms(job: Job, options: TaskOptions, finished_ms: int) -> int | None:
+    # In a workflow, what follows may need the value of a step whose result is ignored: it is kept until that has ended.
+    if job.workflow_id is not None and options.ignore_result:
+        return finished_ms
+    return _expires_ms(options, finished_ms, "EXPIRES")
 
 
 def _expires_ms(options: TaskOptions, from_ms: int, kept_by: str) -> int | None:

@@ -25,6 +25,7 @@ from django_jobs.results.cleaning import bare, batches, clean, not_storable, siz
 from django_jobs.results.continuity import known_of, remember
 from django_jobs.results.outbox import RELAY_WAIT_MS, Outbox
 from django_jobs.results.upsert import TOUCHES, WRITES, largest_row
+from django_jobs.results.workflows.rows import Workflows
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
@@ -59,6 +60,7 @@ class DatabaseStore(BaseStore):
                 )
         self._largest_row: int | None = None
         self._outbox = self.outbox = Outbox(self._run, self._ask, wait_ms=self.timeout_ms)
+        self._workflows = self.workflows = Workflows(using, self._run, self._ask, wait_ms=self.patience_ms)
 
     def _ms(self, name: str) -> int:
         value = self.options.get(name, OPTIONS[name])

@@ -32,7 +32,7 @@ class Jobs(EnqueuedJobs):
         self.runs: list[Run] = []
         self.store = store
         self.broker = self.make_broker()
-        self._runner = Runner(self.broker, store)
+        self.runner = Runner(self.broker, store)
 
     def make_broker(self) -> MemoryBroker:
         """Return the broker that stands in for the project's."""
@@ -90,7 +90,7 @@ class Jobs(EnqueuedJobs):
         """Run what is due, then move the clock to what is due next, until the last moment."""
         yield from self.run_due()
         while last_ms is not None:
-            next_ms = self._runner.next_moment()
+            next_ms = self.runner.next_moment()
             if next_ms is None or next_ms > last_ms:
                 self.clock.advance_to(last_ms)
                 return
@@ -99,7 +99,7 @@ class Jobs(EnqueuedJobs):
 
     def run_due(self) -> Iterator[Run]:
         """Run what is due, one job after the other."""
-        while (end := self._runner.run_next()) is not None:
+        while (end := self.runner.run_next()) is not None:
             run = Run(None if end.job is None else EnqueuedJob(end.job), end.outcome)
             self.runs.append(run)
             yield run

@@ -31,6 +31,7 @@ from django_jobs.worker.progress import ProgressReporter
 from django_jobs.worker.settler import Settler
 from django_jobs.worker.slots import Finished, read
 from django_jobs.worker.wake import Wake
+from django_jobs.workflow.inputs import inputs_of
 
 #: The name of the worker, as jobs and results show it.
 WORKER = "test"
@@ -45,6 +46,8 @@ class Runner:
         self._settler = Settler(broker, store, worker=WORKER)
         self._atomic = Atomic(store, worker=WORKER)
         self._progress = ProgressReporter(store, self._settler.reported, wake=Wake())
+        #: Is the end of a job being recorded, and what follows it sent?
+        self.is_settling = False
 
     def run_next(self) -> Finished | None:
         """Run the job that is due first, and settle it. Return how it went; None: nothing is due."""
@@ -58,7 +61,11 @@ class Runner:
                 end = Finished(claimed, job, self._execute(claimed, job), started_ms, clock.now_ms())
             else:
                 end = Finished(claimed, None, job, started_ms, clock.now_ms())
-            self._broker.ack(self._settler.settle([end]))
+            self.is_settling = True
+            try:
+                self._broker.ack(self._settler.settle([end]))
+            finally:
+                self.is_settling = False
             return end._replace(outcome=plain(end.outcome))
 
     def next_moment(self) -> int | None:
@@ -99,6 +106,7 @@ class Runner:
             report=self._report,
             on_start=partial(self._on_start, deliveries=claimed.deliveries),
             atomic=self._atomic if self._atomic.is_possible else None,
+            inputs=inputs_of,
         )
         with _sheltered() as shelter:
             task = registry.get(job.task)

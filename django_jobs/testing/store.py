@@ -15,6 +15,7 @@ from django_jobs.results.base import BaseStore, Record, Settled, StoredResult
 from django_jobs.results.store import DatabaseStore
 from django_jobs.results.upsert.guard import wins
 from django_jobs.states import TERMINAL_STATES
+from django_jobs.testing.workflows import MemoryWorkflows
 
 
 class MemoryStore(BaseStore):
@@ -23,6 +24,7 @@ class MemoryStore(BaseStore):
     def __init__(self, *, using: str = "default", options: dict[str, Any] | None = None) -> None:
         super().__init__(using=using, options=options)
         self._rows: dict[str, StoredResult] = {}
+        self.workflows = MemoryWorkflows()
 
     def transaction(self) -> AbstractContextManager[Any]:
         """Return a null context."""
@@ -97,11 +99,17 @@ class EitherStore(BaseStore):
         super().__init__(using=project.using)
         self._rows = project if isinstance(project, DatabaseStore) else None
         self._memory = MemoryStore(using=project.using)
+        del self.workflows  # asked of the store in use, as the rest is
 
     @property
     def is_transactional(self) -> bool:
         """Say whether the store in use writes in the transaction that is open."""
         return self._store().is_transactional
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "workflows":
+            return self._store().workflows
+        raise AttributeError(name)
 
     def _store(self) -> BaseStore:
         return self._rows if self._rows is not None and may_use_database(self.using) else self._memory

@@ -11,6 +11,7 @@ from django_jobs.outcome import (
     Error,
     Failed,
     Rejected,
+    Replaced,
     Retried,
     Revoked,
     Snoozed,
@@ -68,6 +69,8 @@ def finished(end: Finished) -> None:
         logger.error("%s[%s] goes back to its queue: %s", job.task, job.id, outcome.error.text, extra=_fields(job))
     elif isinstance(outcome, Snoozed):
         logger.info("%s[%s] snoozed for %.1f s", job.task, job.id, outcome.delay, extra=_fields(job))
+    elif isinstance(outcome, Replaced):
+        logger.info("%s[%s] is replaced by %r", job.task, job.id, outcome.expression, extra=_fields(job))
     if not isinstance(outcome, Retried | Snoozed | Undeliverable | Superseded | Unsettled):
         signals.send(signals.job_finished, task, job=job, outcome=outcome)
 

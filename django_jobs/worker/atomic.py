@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 
 from django.db import InterfaceError, OperationalError, connections, transaction
 
-from django_jobs import clock, transactions
+from django_jobs import clock, transactions, workflow
 from django_jobs.conf import settings
 from django_jobs.envelope import Job
 from django_jobs.exceptions import JobsConfigurationError
@@ -25,6 +25,7 @@ from django_jobs.outcome import (
     Outcome,
     Recorded,
     Rejected,
+    Replaced,
     Retried,
     Succeeded,
     Superseded,
@@ -37,6 +38,8 @@ logger = logging.getLogger("django_jobs.worker")
 
 #: How long a job waits for SQLite's one write lock.
 WAIT_MS = 20_000
+#: The ends with which what the body has done is committed.
+_KEEPS = Succeeded | Ignored | Replaced
 
 
 class Atomic:
@@ -69,14 +72,14 @@ class Atomic:
                 transaction.on_commit(lambda: committed.append(True), using=using)  # before any of the job's
                 outcome = run()
                 raw, closed = connection.connection, connection.closed_in_transaction  # by the job's own code
-                if not isinstance(outcome, Succeeded | Ignored):
+                if not isinstance(outcome, _KEEPS):
                     transaction.set_rollback(True, using=using)
                 elif not self._record(job, options, deliveries, outcome, started_ms):
                     transaction.set_rollback(True, using=using)
                     return Superseded()
         except Exception as error:  # noqa: BLE001 - the job's commit hooks run in there, too
             return self._after_error(job, options, outcome, error, committed=bool(committed))
-        if isinstance(outcome, Succeeded | Ignored):
+        if isinstance(outcome, _KEEPS):
             return Recorded(outcome)
         # Django replaces a connection on which it cannot even undo.
         return _interrupted(outcome) if connection.connection is not raw and not closed else outcome
@@ -99,7 +102,8 @@ class Atomic:
             started_ms=started_ms,
             finished_ms=clock.now_ms(),
         )
-        if self._store.record([record]):
+        replaced = {job.id: outcome.expression} if isinstance(outcome, Replaced) else {}
+        if workflow.record(self._store, [record], replaced):
             return False
         if job.outbox and self._store.outbox is not None:
             self._store.outbox.settle([(job.id, job.generation)], [], resend_ms=settings.outbox_resend_ms)
@@ -110,7 +114,7 @@ class Atomic:
         job: Job, options: TaskOptions, outcome: Outcome | None, error: Exception, *, committed: bool
     ) -> Outcome:
         """Say how a job has ended whose transaction did not end in silence."""
-        if outcome is not None and not isinstance(outcome, Succeeded | Ignored):
+        if outcome is not None and not isinstance(outcome, _KEEPS):
             # There was nothing to commit; with a lost connection there is nothing to undo it with, either.
             return _interrupted(outcome) if isinstance(error, OperationalError | InterfaceError) else outcome
         if committed and outcome is not None:

@@ -35,6 +35,7 @@ from django_jobs.worker.settler import Settler
 from django_jobs.worker.slots import Slots
 from django_jobs.worker.wake import Wake
 from django_jobs.worker.watch import Watch
+from django_jobs.workflow.inputs import inputs_of
 
 #: A wait is this long at most, so that a process that ends does not wait for it.
 WAIT_MS = 500
@@ -78,6 +79,7 @@ class Child:
             is_revoked=self._slots.is_revoked,
             on_start=self._on_start,
             atomic=Atomic(store, worker=name),
+            inputs=inputs_of,
         )
         self._sweep = DeadSweep(broker, store, settler)
         self._feeder = Feeder(broker, consumer, self._slots, weights=weights)
@@ -180,6 +182,7 @@ class Child:
             is_revoked=first.is_revoked,
             on_start=partial(self._on_start, deliveries=claimed.deliveries),
             atomic=first.atomic,
+            inputs=first.inputs,
         )
 
     def _on_start(self, task: RegisteredTask, job: Job, deliveries: int = 0) -> None:

@@ -92,6 +92,7 @@ def _noted(found: Found, row: Record | None, where: str) -> Record | None:
         expires_ms=None if kept_ms is None else clock.now_ms() + kept_ms,
         root_id=job.root_id,
         parent_id=job.parent_id,
+        workflow_id=job.workflow_id,
         message=found.body.decode("ascii"),
         history=line,
     )

@@ -69,6 +69,7 @@ class ProgressReporter:
             started_ms=now_ms,
             root_id=job.root_id,
             parent_id=job.parent_id,
+            workflow_id=job.workflow_id,
         )
         self._wake.set()
 

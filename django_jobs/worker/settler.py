@@ -12,8 +12,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from django_jobs import clock
+from django_jobs import clock, workflow
 from django_jobs.brokers.base import BaseBroker, Claimed, Retry
+from django_jobs.canvas.expression import Expression
 from django_jobs.conf import settings
 from django_jobs.envelope import OUTBOX_MARK, Job, decode
 from django_jobs.exceptions import ResultNotStorable
@@ -24,6 +25,7 @@ from django_jobs.outcome import (
     Ignored,
     Outcome,
     Recorded,
+    Replaced,
     Retried,
     Snoozed,
     Succeeded,
@@ -67,6 +69,8 @@ class Plan:
     #: Of jobs in the outbox: (id, generation) of those that have ended, and the next attempts of the others.
     ended: list[tuple[str, int]] = field(default_factory=list)
     again: list[Again] = field(default_factory=list)
+    #: By id: the canvases that take the place of jobs.
+    replaced: dict[str, Expression] = field(default_factory=dict)
 
 
 class Settler:
@@ -134,7 +138,7 @@ class Settler:
 
     def write(self, records: Sequence[Record], plan: Plan) -> None:
         """Write rows, and what a plan asks of the outbox, in one transaction."""
-        if plan.ended or plan.again:
+        if plan.ended or plan.again or workflow.concerns(records, plan.replaced):
             with self._store.transaction():
                 self._record(records, plan)
         elif records:
@@ -142,7 +146,7 @@ class Settler:
 
     def _record(self, records: Sequence[Record], plan: Plan) -> None:
         """Write rows and outbox; inside a transaction. What a newer attempt has written stays, in both."""
-        stayed = set(self._store.record(records)) if records else set()
+        stayed = set(workflow.record(self._store, records, plan.replaced)) if records else set()
         self._stayed |= stayed
         outbox = self._store.outbox
         if outbox is not None and (plan.ended or plan.again):
@@ -194,6 +198,8 @@ class Settler:
             if claimed.body.startswith(OUTBOX_MARK):
                 plan.ended.append(_outboxed(finished))
             return
+        if isinstance(outcome, Replaced):
+            plan.replaced[job.id] = outcome.expression
         again = _following(claimed, job, outcome)
         options = options_in_force(registry.get(job.task), job)
         # A job that has crashed has a row already, which says so and must not go on saying that it waits.
@@ -221,6 +227,8 @@ class Settler:
     def _is_recorded(self, job: Job, outcome: Outcome, options: TaskOptions) -> bool:
         if job.id in self.reported:
             return True  # there is a row already: it must not go on saying that the job runs
+        if job.workflow_id is not None or isinstance(outcome, Replaced):
+            return True
         if isinstance(outcome, Snoozed):
             return False
         if job.generation:

@@ -81,7 +81,7 @@ class TestRetries:
             handle.get()
 
     def test_for_ever(self, jobs_eager: Jobs):
-        with pytest.raises(JobsError, match="never end: 1,000 attempts"):
+        with pytest.raises(JobsError, match="never end: 10,000 attempts"):
             tasks.never_gives_up.delay()
         assert tasks.note.delay(1).get() == 1
         assert drain() == []

@@ -26,7 +26,7 @@ _RENAMED = {
 }
 #: In the order of a record's fields.
 COLUMNS: tuple[str, ...] = tuple(_RENAMED.get(name, name) for name in Record._fields)
-UUIDS = tuple(Record._fields.index(name) for name in ("id", "root_id", "parent_id"))
+UUIDS = tuple(Record._fields.index(name) for name in ("id", "root_id", "parent_id", "workflow_id"))
 MOMENTS = tuple(Record._fields.index(name) for name in _RENAMED)
 NUMBERS = tuple(Record._fields.index(name) for name in ("priority", "retries", "deliveries", "fence"))
 TEXTS = tuple(index for index in range(len(COLUMNS)) if index not in {*UUIDS, *MOMENTS, *NUMBERS})

@@ -1,0 +1,272 @@
+"""Workflows in the project's database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django_jobs import clock
+from django_jobs.canvas.records import Join, Plan, Scope
+from django_jobs.conf import settings
+from django_jobs.models.workflow import Workflow
+from django_jobs.results.outbox import Ask, Run
+from django_jobs.results.workflows import codec
+from django_jobs.results.workflows.base import BaseWorkflows, Changes, Head, KeptBarrier, KeptStep, Member
+from django_jobs.results.workflows.codec import STEP_COLUMNS
+from django_jobs.results.workflows.tables import (
+    BARRIERS,
+    BATCH,
+    MEMBERS,
+    SCOPES,
+    STEPS,
+    for_update,
+    id_of,
+    id_writer,
+    marks,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.db.backends.utils import CursorWrapper
+
+T = TypeVar("T")
+
+_WORKFLOWS = Workflow._meta.db_table
+_HEAD = f"SELECT id, remaining, failed, is_touched, root_id, parent_id FROM {_WORKFLOWS} WHERE id IN"  # noqa: S608
+_NAME_LENGTH = 255
+
+
+class Workflows(BaseWorkflows):
+    """The workflows of one database. Raises StoreUnavailable as the store does."""
+
+    def __init__(self, using: str, run: Run, ask: Ask, *, wait_ms: int) -> None:
+        self._using = using
+        self._run = run
+        self._ask = ask
+        self._wait_ms = wait_ms
+
+    # Writing, inside the transaction that is open
+
+    def create(self, plan: Plan, *, name: str, root_id: str, parent_id: str | None, now_ms: int) -> None:
+        """Keep a canvas that is sent."""
+
+        def write(cursor: CursorWrapper) -> None:
+            _insert(cursor, plan)
+            Workflow.objects.using(self._using).create(
+                id=plan.workflow_id,
+                name=name[:_NAME_LENGTH],
+                result_id=plan.result,
+                root_id=root_id,
+                parent_id=parent_id,
+                created_at=clock.from_ms(now_ms),
+                size=len(plan.steps),
+                remaining=len(plan.steps),
+            )
+
+        self._write(write)
+
+    def extend(self, plan: Plan) -> None:
+        """Keep a plan whose workflow is there; a step of it that is there already gives way to the new one."""
+
+        def write(cursor: CursorWrapper) -> None:
+            STEPS.delete(cursor, "id", [step.id for step in plan.steps if step.generation])
+            _insert(cursor, plan)
+            cursor.execute(
+                f"UPDATE {_WORKFLOWS} SET size = size + %s WHERE id = %s",  # noqa: S608
+                [len(plan.steps), id_writer(cursor)(plan.workflow_id)],
+            )
+
+        self._write(write)
+
+    def lock(self, workflow_ids: Sequence[str]) -> dict[str, Head]:
+        """Lock workflows until the transaction ends, and return them."""
+
+        def write(cursor: CursorWrapper) -> dict[str, Head]:
+            to_id = id_writer(cursor)
+            ids = sorted(workflow_ids)  # in one order, so that nobody waits in a circle
+            heads: dict[str, Head] = {}
+            for start in range(0, len(ids), BATCH):
+                some = [to_id(one) for one in ids[start : start + BATCH]]
+                cursor.execute(f"{_HEAD} ({marks(len(some))}) ORDER BY id {for_update(cursor)}", some)
+                for row in cursor.fetchall():
+                    head = Head(
+                        str(id_of(row[0])), row[1], row[2], bool(row[3]), id_of(row[4]), id_of(row[5])
+                    )  # fmt: skip
+                    heads[head.id] = head
+            return heads
+
+        return self._write(write)
+
+    def touch(self, workflow_id: str) -> None:
+        """Note that steps of a workflow must be looked at before they are opened."""
+        Workflow.objects.using(self._using).filter(pk=workflow_id).update(is_touched=True)
+
+    def note(self, changes: Changes, now_ms: int) -> list[str]:
+        """Keep what has changed. Return the ids of the workflows that have finished with it."""
+
+        def write(cursor: CursorWrapper) -> list[str]:
+            if changes.members:
+                MEMBERS.insert(cursor, changes.members)
+            for kept in changes.barriers.values():
+                _update_barrier(cursor, kept)
+            _open(cursor, changes.opened, now_ms)
+            _end(cursor, changes.ended)
+            return [one for one in changes.remaining if self._count(cursor, one, changes, now_ms)]
+
+        return self._write(write)
+
+    def _count(self, cursor: CursorWrapper, workflow_id: str, changes: Changes, now_ms: int) -> bool:
+        """Count what has ended. Return whether that was all."""
+        key, failed = id_writer(cursor)(workflow_id), changes.failed.get(workflow_id, 0)
+        cursor.execute(
+            f"UPDATE {_WORKFLOWS} SET remaining = remaining + %s, failed = failed + %s WHERE id = %s",  # noqa: S608
+            [changes.remaining[workflow_id], failed, key],
+        )
+        cursor.execute(f"SELECT remaining, failed FROM {_WORKFLOWS} WHERE id = %s", [key])  # noqa: S608
+        remaining, all_failed = cursor.fetchone()
+        if remaining > 0:
+            return False
+        kept_ms = settings.results_ms("FAILURES_EXPIRE" if all_failed else "EXPIRES")
+        Workflow.objects.using(self._using).filter(pk=workflow_id).update(
+            finished_at=clock.from_ms(now_ms), expires_at=None if kept_ms is None else clock.from_ms(now_ms + kept_ms)
+        )
+        return True
+
+    # Reading
+
+    def steps(self, step_ids: Sequence[str], *, texts: bool = False) -> dict[str, KeptStep]:
+        """Return steps; ``texts``: with their signatures."""
+        columns = (*STEP_COLUMNS, "signature") if texts else STEP_COLUMNS
+
+        def read(cursor: CursorWrapper) -> dict[str, KeptStep]:
+            rows = STEPS.select(cursor, "id", step_ids, columns=columns)
+            width = len(STEP_COLUMNS)
+            return {row[0]: codec.step_of(row[:width], row[width] if texts else "") for row in rows}
+
+        return self._ask(read) if step_ids else {}
+
+    def steps_of(self, workflow_id: str) -> list[KeptStep]:
+        """Return all steps of a workflow, without their signatures, in the order of their ids."""
+        return self._select_steps("workflow_id", workflow_id)
+
+    def entering(self, barrier_id: str) -> list[KeptStep]:
+        """Return the steps whose ``entry`` is this barrier, in the order of their ids, without their signatures."""
+        return self._select_steps("entry", barrier_id)
+
+    def _select_steps(self, column: str, value: str) -> list[KeptStep]:
+        return self._ask(
+            lambda cursor: [
+                codec.step_of(row)
+                for row in STEPS.select(cursor, column, [value], columns=STEP_COLUMNS, more="ORDER BY id")
+            ]
+        )
+
+    def barriers(self, barrier_ids: Sequence[str]) -> dict[str, KeptBarrier]:
+        """Return barriers."""
+
+        def read(cursor: CursorWrapper) -> dict[str, KeptBarrier]:
+            return {row[0]: codec.barrier_of(row) for row in BARRIERS.select(cursor, "id", barrier_ids)}
+
+        return self._ask(read) if barrier_ids else {}
+
+    def barriers_of(self, workflow_id: str) -> list[KeptBarrier]:
+        """Return all barriers of a workflow."""
+        return self._ask(
+            lambda cursor: [codec.barrier_of(row) for row in BARRIERS.select(cursor, "workflow_id", [workflow_id])]
+        )
+
+    def scopes(self, scope_ids: Sequence[str]) -> dict[str, Scope]:
+        """Return scopes."""
+        return self._ask(lambda cursor: {row[0]: codec.scope_of(row) for row in SCOPES.select(cursor, "id", scope_ids)})
+
+    def reported(self, joins: Sequence[Join]) -> set[tuple[str, int]]:
+        """Return (barrier, position) of those of these members that have reported."""
+
+        def read(cursor: CursorWrapper) -> set[tuple[str, int]]:
+            found: set[tuple[str, int]] = set()
+            by_barrier = groupby(sorted((join.barrier, join.index) for join in joins), key=lambda pair: pair[0])
+            for barrier, pairs in by_barrier:
+                positions = [position for _, position in pairs]
+                for start in range(0, len(positions), BATCH):
+                    some = positions[start : start + BATCH]
+                    cursor.execute(
+                        f"SELECT position FROM {MEMBERS.name} WHERE barrier = %s AND position IN ({marks(len(some))})",  # noqa: S608
+                        [id_writer(cursor)(barrier), *some],
+                    )
+                    found.update((barrier, row[0]) for row in cursor.fetchall())
+            return found
+
+        return self._ask(read) if joins else set()
+
+    def members(self, barrier_id: str) -> list[Member]:
+        """Return the members of a barrier that have reported, in their order."""
+        return self._ask(
+            lambda cursor: [
+                Member._make(row) for row in MEMBERS.select(cursor, "barrier", [barrier_id], more="ORDER BY position")
+            ]
+        )
+
+    def joining(self, barrier_id: str) -> list[tuple[str, bool]]:
+        """Return who is to report to a barrier, in their order: ids, and whether each is a barrier itself."""
+        found = self._aiming(barrier_id, "AND position >= 0")
+        return [(one, is_barrier) for _, one, is_barrier in sorted(found)]
+
+    def before(self, step_id: str) -> list[str]:
+        """Return the ids of the steps and barriers that a step or barrier follows."""
+        return [one for _, one, _ in self._aiming(step_id, "AND (position IS NULL OR position < 0)")]
+
+    def _aiming(self, target: str, more: str) -> list[tuple[int, str, bool]]:
+        """Return (position, id, is it a barrier) of what is followed by this."""
+
+        def read(cursor: CursorWrapper) -> list[tuple[int, str, bool]]:
+            return [
+                (-1 if row[0] is None else row[0], row[1], table is BARRIERS)
+                for table in (STEPS, BARRIERS)
+                for row in table.select(cursor, "target", [target], columns=("position", "id"), more=more)
+            ]
+
+        return self._ask(read)
+
+    def _write(self, action: Callable[[CursorWrapper], T]) -> T:
+        return self._run(action, wait_ms=self._wait_ms)
+
+
+def _insert(cursor: CursorWrapper, plan: Plan) -> None:
+    STEPS.insert(cursor, [codec.step_row(step) for step in plan.steps])
+    BARRIERS.insert(cursor, [codec.barrier_row(barrier) for barrier in plan.barriers])
+    SCOPES.insert(cursor, [codec.scope_row(scope) for scope in plan.scopes])
+
+
+def _update_barrier(cursor: CursorWrapper, kept: KeptBarrier) -> None:
+    to_id = id_writer(cursor)
+    cursor.execute(
+        f"UPDATE {BARRIERS.name} SET size = %s, reported = %s, failed = %s, cause = %s, resolved = %s WHERE id = %s",  # noqa: S608
+        [
+            kept.barrier.size, kept.reported, kept.failed, to_id(kept.cause), kept.resolved_ms, to_id(kept.barrier.id)
+        ],
+    )  # fmt: skip
+
+
+def _open(cursor: CursorWrapper, opened: Sequence[tuple[str, str | None]], now_ms: int) -> None:
+    by_source: dict[str, list[str]] = {}
+    for step_id, source in opened:
+        by_source.setdefault(source or "", []).append(step_id)
+    for source, ids in by_source.items():
+        _change_steps(cursor, ids, "opened = %s, source = %s", [now_ms, source])
+
+
+def _end(cursor: CursorWrapper, ended: Sequence[tuple[str, str]]) -> None:
+    by_cause: dict[str, list[str]] = {}
+    for step_id, cause in ended:
+        by_cause.setdefault(cause, []).append(step_id)
+    for cause, ids in by_cause.items():
+        _change_steps(cursor, ids, "cause = %s", [id_writer(cursor)(cause)])
+
+
+def _change_steps(cursor: CursorWrapper, ids: Sequence[str], change: str, values: list[Any]) -> None:
+    to_id = id_writer(cursor)
+    for start in range(0, len(ids), BATCH):
+        some = [to_id(one) for one in ids[start : start + BATCH]]
+        cursor.execute(f"UPDATE {STEPS.name} SET {change} WHERE id IN ({marks(len(some))})", [*values, *some])  # noqa: S608

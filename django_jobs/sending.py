@@ -1,0 +1,149 @@
+"""From a canvas to its handle: checked, planned, kept and sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import connections, transaction
+
+from django_jobs import workflow
+from django_jobs.async_result import AsyncResult, GroupResult
+from django_jobs.canvas.composition import Chain
+from django_jobs.canvas.expression import Expression
+from django_jobs.canvas.plan import plan
+from django_jobs.canvas.records import Barrier, Join, Plan, Step, Then
+from django_jobs.canvas.signature import Signature
+from django_jobs.conf import settings
+from django_jobs.exceptions import JobsError, PayloadTooLarge
+from django_jobs.identifiers import parse_id
+from django_jobs.results import get_store
+from django_jobs.serializers import dump_packed
+from django_jobs.workflow.checking import check, signatures_in
+
+Handle = AsyncResult[Any] | GroupResult
+
+
+def send(expression: Expression) -> Handle | None:
+    """
+    Send a canvas with the transaction of DATABASE that is open, and return its handle at once.
+
+    None for an empty chain, which has no result. Raises UnknownTask, TypeError for arguments that do not fit,
+    ValueError for a chord without a body, EncodeError, PayloadTooLarge, and EnqueueError when the database does not
+    take it.
+    """
+    if isinstance(expression, Chain) and not expression.tasks:
+        return None
+    check(expression)
+    made = plan(expression)
+    handle = handle_of(made)
+    known = _known(expression)
+    if known:
+        if handle is not None and handle.id in known:
+            return handle  # the same logical operation: it has been sent
+        raise JobsError(f"A canvas cannot take the job_id of a job that was sent before: {', '.join(sorted(known))}.")
+    _check_sizes(made)
+    using = expression.options.get("using") or settings.database
+    name = _name_of(expression)
+    if using != settings.database and connections[using].in_atomic_block:
+        transaction.on_commit(lambda: workflow.start(made, name=name), using=using)
+    else:
+        workflow.start(made, name=name)
+    return handle
+
+
+def _known(expression: Expression) -> set[str]:
+    """Return the ids that the canvas names and that are taken."""
+    named: list[str] = []
+    todo = [expression]
+    while todo:
+        found = todo.pop()
+        if found.options.get("job_id") is not None:
+            named.append(parse_id(found.options["job_id"]))
+        todo += [*found.parts, *found.links, *found.errbacks]
+    if not named:
+        return set()
+    store = get_store()
+    workflows = workflow.workflows_of(store)
+    return {*store.get_many(named), *workflows.steps(named), *workflows.barriers(named)}
+
+
+def _check_sizes(made: Plan) -> None:
+    limit = settings.max_payload
+    for step in made.steps:
+        size = len(dump_packed(step.signature.to_dict()))
+        if size > limit:
+            raise PayloadTooLarge(
+                f"The signature of {step.signature.task} is {size:,} bytes large; DJANGO_JOBS['MAX_PAYLOAD'] allows"
+                f" {limit:,}. Store the data (a model, a file, the cache) and pass its key."
+            )
+
+
+def _name_of(expression: Expression) -> str:
+    """Say which canvas it is, by its tasks: arguments may be secret."""
+    if isinstance(expression, Signature):
+        return expression.task
+    tasks = list(dict.fromkeys(signature.task for signature, _ in signatures_in(expression)))
+    return f"{expression.kind} of {', '.join(tasks)}"
+
+
+def handle_of(made: Plan) -> Handle | None:
+    """
+    Return the handle of a plan: of its last step, or of its group; what comes before it is its parent.
+
+    Without recursion along a chain, which may have any length.
+    """
+    if made.result is None:
+        return None
+    steps = {step.id: step for step in made.steps}
+    barriers = {barrier.id: barrier for barrier in made.barriers}
+    members: dict[str, dict[int, str]] = {barrier.id: {} for barrier in made.barriers}
+    before: dict[str, str] = {}
+    records: list[Step | Barrier] = [*made.steps, *made.barriers]
+    for record in records:
+        match record.continuation:
+            case Join(barrier, index):
+                members[barrier][index] = record.id
+            case Then(target, _):
+                before[target] = record.id
+    return _Handles(steps, barriers, members, before).handle(made.result)
+
+
+class _Handles:
+    def __init__(
+        self,
+        steps: Mapping[str, Step],
+        barriers: Mapping[str, Barrier],
+        members: Mapping[str, Mapping[int, str]],
+        before: Mapping[str, str],
+    ) -> None:
+        self._steps = steps
+        self._barriers = barriers
+        self._members = members
+        self._before = before
+
+    def handle(self, record_id: str, around: str | None = None) -> Handle:
+        """Return the handle of a step or barrier, with all that comes before it, up to the group it is in."""
+        line = [record_id]
+        while (previous := self._comes_before(line[-1])) is not None:
+            line.append(previous)
+        made: Handle | None = None
+        for one in reversed(line):
+            made = self._one(one, parent=made)
+        assert made is not None
+        return made
+
+    def _comes_before(self, record_id: str) -> str | None:
+        """Return what a step or barrier follows; of a barrier, what its first members follow."""
+        return self._before.get(record_id)
+
+    def _one(self, record_id: str, parent: Handle | None) -> Handle:
+        if record_id not in self._barriers:
+            return AsyncResult(record_id, parent=parent)
+        members = self._members[record_id]
+        results = [self.handle(members[index]) for index in sorted(members)]
+        return GroupResult(record_id, results, parent=parent)
+
+
+Expression.send = staticmethod(send)
+Expression.handles = (AsyncResult, GroupResult)

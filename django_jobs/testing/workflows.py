@@ -1,0 +1,132 @@
+"""Workflows in memory: for tests that may not use the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from django_jobs.canvas.records import Barrier, Continuation, Join, Plan, Scope, Then
+from django_jobs.results.workflows import BaseWorkflows, Changes, Head, KeptBarrier, KeptStep, Member
+from django_jobs.serializers import dump_packed
+
+
+class MemoryWorkflows(BaseWorkflows):
+    """Keeps workflows in dictionaries. Nothing is undone: what a transaction would roll back stays."""
+
+    def __init__(self) -> None:
+        self._heads: dict[str, Head] = {}
+        self._steps: dict[str, KeptStep] = {}
+        self._barriers: dict[str, KeptBarrier] = {}
+        self._scopes: dict[str, Scope] = {}
+        self._members: dict[str, dict[int, Member]] = {}
+
+    def create(self, plan: Plan, *, name: str, root_id: str, parent_id: str | None, now_ms: int) -> None:
+        """Keep a canvas that is sent."""
+        self._heads[plan.workflow_id] = Head(plan.workflow_id, len(plan.steps), root_id=root_id, parent_id=parent_id)
+        self._insert(plan)
+
+    def extend(self, plan: Plan) -> None:
+        """Keep a plan whose workflow is there."""
+        self._insert(plan)
+
+    def _insert(self, plan: Plan) -> None:
+        for step in plan.steps:
+            self._steps[step.id] = KeptStep(
+                id=step.id,
+                workflow_id=step.workflow_id,
+                task=step.signature.task,
+                continuation=step.continuation,
+                callbacks=step.callbacks,
+                entry=step.entry,
+                takes_value=step.takes_value,
+                scopes=step.scopes,
+                leads=step.leads,
+                generation=step.generation,
+                text=dump_packed(step.signature.to_dict()).decode("ascii"),
+            )
+        self._barriers |= {barrier.id: KeptBarrier(barrier) for barrier in plan.barriers}
+        self._scopes |= {scope.id: scope for scope in plan.scopes}
+
+    def lock(self, workflow_ids: Sequence[str]) -> dict[str, Head]:
+        """Return workflows: there is one thread."""
+        return {one: self._heads[one] for one in workflow_ids if one in self._heads}
+
+    def touch(self, workflow_id: str) -> None:
+        """Note that steps of a workflow must be looked at before they are opened."""
+        self._heads[workflow_id] = self._heads[workflow_id]._replace(is_touched=True)
+
+    def steps(self, step_ids: Sequence[str], *, texts: bool = False) -> dict[str, KeptStep]:
+        """Return steps."""
+        return {one: self._steps[one] for one in step_ids if one in self._steps}
+
+    def steps_of(self, workflow_id: str) -> list[KeptStep]:
+        """Return all steps of a workflow."""
+        return self._sorted(step for step in self._steps.values() if step.workflow_id == workflow_id)
+
+    def entering(self, barrier_id: str) -> list[KeptStep]:
+        """Return the steps whose ``entry`` is this barrier."""
+        return self._sorted(step for step in self._steps.values() if step.entry == barrier_id)
+
+    @staticmethod
+    def _sorted(steps: Iterable[KeptStep]) -> list[KeptStep]:
+        return sorted(steps, key=lambda step: step.id)
+
+    def barriers(self, barrier_ids: Sequence[str]) -> dict[str, KeptBarrier]:
+        """Return barriers."""
+        return {one: self._barriers[one] for one in barrier_ids if one in self._barriers}
+
+    def barriers_of(self, workflow_id: str) -> list[KeptBarrier]:
+        """Return all barriers of a workflow."""
+        return [kept for kept in self._barriers.values() if kept.barrier.workflow_id == workflow_id]
+
+    def scopes(self, scope_ids: Sequence[str]) -> dict[str, Scope]:
+        """Return scopes."""
+        return {one: self._scopes[one] for one in scope_ids if one in self._scopes}
+
+    def reported(self, joins: Sequence[Join]) -> set[tuple[str, int]]:
+        """Return (barrier, position) of those of these members that have reported."""
+        return {(one.barrier, one.index) for one in joins if one.index in self._members.get(one.barrier, {})}
+
+    def members(self, barrier_id: str) -> list[Member]:
+        """Return the members of a barrier that have reported, in their order."""
+        return [member for _, member in sorted(self._members.get(barrier_id, {}).items())]
+
+    def joining(self, barrier_id: str) -> list[tuple[str, bool]]:
+        """Return who is to report to a barrier, in their order."""
+        found = [
+            (place.index, record_id, is_barrier)
+            for record_id, place, is_barrier in self._places()
+            if isinstance(place, Join) and place.barrier == barrier_id
+        ]
+        return [(record_id, is_barrier) for _, record_id, is_barrier in sorted(found)]
+
+    def before(self, step_id: str) -> list[str]:
+        """Return the ids of the steps and barriers that a step or barrier follows."""
+        return [
+            record_id for record_id, place, _ in self._places() if isinstance(place, Then) and place.target == step_id
+        ]
+
+    def _places(self) -> list[tuple[str, Continuation | None, bool]]:
+        barriers: list[Barrier] = [kept.barrier for kept in self._barriers.values()]
+        return [
+            *((step.id, step.continuation, False) for step in self._steps.values()),
+            *((barrier.id, barrier.continuation, True) for barrier in barriers),
+        ]
+
+    def note(self, changes: Changes, now_ms: int) -> list[str]:
+        """Keep what has changed. Return the ids of the workflows that have finished with it."""
+        for member in changes.members:
+            self._members.setdefault(member.barrier, {})[member.position] = member
+        self._barriers |= changes.barriers
+        for step_id, source in changes.opened:
+            self._steps[step_id] = self._steps[step_id]._replace(opened_ms=now_ms, source=source)
+        for step_id, cause in changes.ended:
+            self._steps[step_id] = self._steps[step_id]._replace(cause=cause)
+        finished = []
+        for one, remaining in changes.remaining.items():
+            head = self._heads[one]
+            self._heads[one] = head._replace(
+                remaining=head.remaining + remaining, failed=head.failed + changes.failed.get(one, 0)
+            )
+            if self._heads[one].remaining <= 0:
+                finished.append(one)
+        return finished

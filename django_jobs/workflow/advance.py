@@ -1,0 +1,173 @@
+"""One walk through locked workflows: from ends to the jobs, records and reports that follow from them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from django_jobs import clock, dispatch
+from django_jobs.canvas.opening import ErrorCall, Following, Opened, begin, follow
+from django_jobs.canvas.plan import plan
+from django_jobs.canvas.records import Plan, Step
+from django_jobs.canvas.signature import Signature
+from django_jobs.envelope import Job
+from django_jobs.execution import error_of
+from django_jobs.outcome import Error
+from django_jobs.results.base import BaseStore, Record
+from django_jobs.results.workflows import BaseWorkflows, Head, KeptStep
+from django_jobs.states import State
+from django_jobs.workflow import jobs as making
+from django_jobs.workflow.book import StoredBook
+
+#: In front of what a job gets before its arguments: not the value, but the failure of that step or barrier.
+FAILURE_OF = "!"
+
+
+class Advance:
+    """
+    Takes ends, and says with ``finish`` what follows from all of them.
+
+    Inside a transaction of the store, under the locks of the workflows.
+    """
+
+    def __init__(self, store: BaseStore, workflows: BaseWorkflows, heads: Mapping[str, Head]) -> None:
+        self._store = store
+        self._workflows = workflows
+        self._heads = dict(heads)
+        self.book = StoredBook(workflows)
+        self._records: list[Record] = []
+        self._never_ran: set[str] = set()
+        #: Steps that are to start.
+        self._opened: list[Opened] = []
+        #: Steps that have ended on the way: (step, did it fail?).
+        self._ends: deque[tuple[KeptStep | Step, bool]] = deque()
+
+    def load(self, step_ids: Sequence[str]) -> None:
+        """Read what is needed when these steps have ended."""
+        self.book.load(step_ids)
+
+    def step_ended(self, step_id: str, *, failed: bool) -> None:
+        """Say that a step has ended, for good, and that this is recorded."""
+        step = self.book.find(step_id)
+        if step is not None and step.workflow_id in self._heads:
+            self._ends.append((step, failed))
+
+    def begin(self, made: Plan, *, source: str | None = None) -> None:
+        """Start a plan that is kept. ``source``: what its first steps get before their own arguments."""
+        self.book.add(made)
+        self.book.workflow_id = made.workflow_id
+        following = begin(self.book, made)
+        if source is not None:
+            roots = set(made.roots)
+            following.opened = [Opened(one.step, source) if one.step in roots else one for one in following.opened]
+        self._take(following, made.workflow_id)
+
+    def add(self, made: Plan) -> None:
+        """Keep a plan that becomes part of a workflow, and count its steps."""
+        self._workflows.extend(made)
+        self.book.changes.count(made.workflow_id, remaining=len(made.steps))
+
+    def replace(self, record: Record, made: Plan) -> None:
+        """Start a plan in the place of a step that has made room for it, or of a job that stands alone."""
+        step = self.book.find(record.id)
+        if step is None:
+            root_id = record.root_id or record.id
+            self._heads[made.workflow_id] = Head(made.workflow_id, 0, root_id=root_id, parent_id=record.id)
+            self._workflows.create(
+                made, name=f"in place of {record.task}", root_id=root_id, parent_id=record.id, now_ms=clock.now_ms()
+            )
+        else:
+            self.book.changes.count(step.workflow_id, remaining=-1)
+            self.add(made)
+        self.begin(made)
+
+    def finish(self) -> None:
+        """Write and send all that follows."""
+        to_send: list[Job] = []
+        while self._ends or self._opened:
+            while self._ends:
+                self._follow(*self._ends.popleft())
+            jobs = self._make_jobs()
+            passed = dispatch.through_middleware(jobs)
+            dropped = {job.id for job in jobs} - {job.id for job in passed}
+            for job in (job for job in jobs if job.id in dropped):
+                self._end_unsent(self.book.step(job.id), making.was_dropped(), State.REVOKED, job)
+            to_send += passed
+            self._write_records()
+        self._workflows.note(self.book.changes, clock.now_ms())
+        dispatch.send_following(to_send)
+
+    def _follow(self, step: KeptStep | Step, failed: bool) -> None:
+        self.book.workflow_id = step.workflow_id
+        self.book.changes.count(step.workflow_id, remaining=-1, failed=int(failed))
+        self._take(follow(self.book, step, failed=failed), step.workflow_id)
+
+    def _take(self, following: Following, workflow_id: str) -> None:
+        self._opened += following.opened
+        head = self._heads[workflow_id]
+        for ended in following.ended:
+            step, cause = self.book.step(ended.step), self.book.step(ended.cause)
+            error = making.never_ran(making.task_of(cause), cause.id)
+            self._records.append(making.record_of_unsent(step, head, error, state=State.REVOKED))
+            self._never_ran.add(step.id)
+            self.book.changes.ended.append((step.id, cause.id))
+            self.book.changes.count(workflow_id, remaining=-1)
+        for call in following.errors:
+            self._call(call, workflow_id)
+
+    def _call(self, call: ErrorCall, workflow_id: str) -> None:
+        """Start an error callback: a canvas of its own in the same workflow, which nothing waits for."""
+        errback = call.errback.set(job_id=call.id) if isinstance(call.errback, Signature) else call.errback
+        made = plan(errback, workflow_id=workflow_id)
+        self.add(made)
+        self.begin(made, source=FAILURE_OF + call.failed)
+
+    def _make_jobs(self) -> list[Job]:
+        """Return the jobs of the steps that were opened. One that cannot be made is the failure of its step."""
+        jobs: list[Job] = []
+        opened, self._opened = self._still_waiting(self._opened), []
+        texts = self._with_texts([one.step for one in opened])
+        for one in opened:
+            step = texts[one.step]
+            head = self._heads[step.workflow_id]
+            source = one.source if one.source is None or step.takes_value or one.source[0] == FAILURE_OF else None
+            try:
+                job = making.job_of(step, head, source=source, parent_id=self._parent_of(one, head))
+            except Exception as error:  # noqa: BLE001 - options and arguments are the user's, of whatever version of the code
+                self._end_unsent(step, error_of(error), State.FAILURE)
+            else:
+                jobs.append(job)
+                self.book.changes.opened.append((step.id, source))
+        return jobs
+
+    def _still_waiting(self, opened: list[Opened]) -> list[Opened]:
+        """Leave out steps that were revoked while they waited."""
+        touched = [one for one in opened if self._heads[self.book.step(one.step).workflow_id].is_touched]
+        if not touched:
+            return opened
+        rows = self._store.settled([one.step for one in touched])
+        ended = {job_id for job_id, row in rows.items() if row.is_terminal}
+        return [one for one in opened if one.step not in ended]
+
+    def _with_texts(self, step_ids: Sequence[str]) -> dict[str, KeptStep | Step]:
+        steps = {one: self.book.step(one) for one in step_ids}
+        unread = [one for one, step in steps.items() if isinstance(step, KeptStep) and not step.text]
+        return steps | self._workflows.steps(unread, texts=True)
+
+    def _parent_of(self, opened: Opened, head: Head) -> str | None:
+        if opened.source is None:
+            return head.parent_id
+        source = opened.source.removeprefix(FAILURE_OF)
+        return head.parent_id if self.book.is_barrier(source) else source
+
+    def _end_unsent(self, step: KeptStep | Step, error: Error, state: State, job: Job | None = None) -> None:
+        self._records.append(making.record_of_unsent(step, self._heads[step.workflow_id], error, state=state, job=job))
+        self._ends.append((step, True))
+
+    def _write_records(self) -> None:
+        stayed = set(self._store.record(self._records)) if self._records else set()
+        for record in self._records:
+            if record.id in stayed and record.workflow_id and record.id in self._never_ran:
+                # It was revoked while it waited, and counted then.
+                self.book.changes.count(record.workflow_id, remaining=1)
+        self._records = []

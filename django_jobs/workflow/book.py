@@ -1,0 +1,153 @@
+"""What is known of the workflows that a transaction has locked: read when it is asked for, kept with its changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from django_jobs import clock
+from django_jobs.canvas.opening import Tally
+from django_jobs.canvas.records import Barrier, Join, Plan, Scope, Step
+from django_jobs.results.workflows import BaseWorkflows, Changes, KeptBarrier, KeptStep, Member
+
+#: After so many records that were not at hand, the whole workflow is read: what can no longer run may be a long chain.
+MOST_MISSES = 3
+
+
+class StoredBook:
+    """A ``canvas.opening.Book`` of workflows that are kept."""
+
+    def __init__(self, workflows: BaseWorkflows) -> None:
+        self._workflows = workflows
+        self._steps: dict[str, KeptStep | Step] = {}
+        self._barriers: dict[str, KeptBarrier] = {}
+        self._scopes: dict[str, Scope] = {}
+        self._entries: dict[str, Sequence[KeptStep | Step]] = {}
+        #: Members whose report was looked for, and those that were found, or have reported since.
+        self._asked: set[tuple[str, int]] = set()
+        self._reported: set[tuple[str, int]] = set()
+        self._misses: dict[str, int] = {}
+        self._read: set[str] = set()
+        #: The workflow that is gone through.
+        self.workflow_id = ""
+        self.changes = Changes()
+
+    def load(self, step_ids: Sequence[str]) -> None:
+        """Read what is needed when these steps have ended, in a few queries."""
+        steps = self._workflows.steps([one for one in step_ids if one not in self._steps])
+        self._steps |= steps
+        joins = [
+            place
+            for step in steps.values()
+            for place in (step.continuation, *step.callbacks)
+            if isinstance(place, Join)
+        ]
+        self._barriers |= self._workflows.barriers(sorted({join.barrier for join in joins} - self._barriers.keys()))
+        self._reported |= self._workflows.reported(joins)
+        self._asked.update((join.barrier, join.index) for join in joins)
+
+    def add(self, plan: Plan) -> None:
+        """Take in a plan that was just kept."""
+        self._steps |= {step.id: step for step in plan.steps}
+        self._barriers |= {barrier.id: KeptBarrier(barrier) for barrier in plan.barriers}
+        self._scopes |= {scope.id: scope for scope in plan.scopes}
+        entries: dict[str, list[KeptStep | Step]] = {barrier.id: [] for barrier in plan.barriers}
+        for step in plan.steps:
+            if step.entry is not None:
+                entries.setdefault(step.entry, []).append(step)
+        self._entries |= entries
+
+    def find(self, step_id: str) -> KeptStep | Step | None:
+        """Return a step; None: there is none with this id."""
+        if step_id not in self._steps:
+            self._steps |= self._workflows.steps([step_id])
+        return self._steps.get(step_id)
+
+    # What following asks and says
+
+    def step(self, step_id: str) -> KeptStep | Step:
+        """Return a step."""
+        if step_id not in self._steps:
+            self._missed()
+        found = self.find(step_id)
+        if found is None:
+            raise LookupError(f"The step {step_id} of the workflow {self.workflow_id} is gone.")
+        return found
+
+    def barrier(self, barrier_id: str) -> Barrier:
+        """Return a barrier, as large as it is now."""
+        return self._kept(barrier_id).barrier
+
+    def _kept(self, barrier_id: str) -> KeptBarrier:
+        if barrier_id not in self._barriers:
+            self._missed()
+        if barrier_id not in self._barriers:
+            self._barriers |= self._workflows.barriers([barrier_id])
+        try:
+            return self._barriers[barrier_id]
+        except KeyError:
+            raise LookupError(f"The barrier {barrier_id} of the workflow {self.workflow_id} is gone.") from None
+
+    def scope(self, scope_id: str) -> Scope:
+        """Return a scope."""
+        if scope_id not in self._scopes:
+            self._scopes |= self._workflows.scopes([scope_id])
+        return self._scopes[scope_id]
+
+    def entries(self, barrier_id: str) -> Iterable[KeptStep | Step]:
+        """Return the steps whose ``entry`` is this barrier."""
+        if barrier_id not in self._entries:
+            self._missed()
+        if barrier_id not in self._entries:
+            found = self._workflows.entering(barrier_id)
+            self._steps |= {step.id: step for step in found}
+            self._entries[barrier_id] = found
+        return self._entries[barrier_id]
+
+    def report(self, join: Join, source: str, cause: str | None) -> Tally | None:
+        """Note how a member ended. None: it has reported already, or its barrier is resolved."""
+        kept, key = self._kept(join.barrier), (join.barrier, join.index)
+        if kept.resolved_ms is not None or self._has_reported(join):
+            return None
+        self._reported.add(key)
+        self.changes.members.append(Member(join.barrier, join.index, source, cause))
+        kept = kept._replace(
+            reported=kept.reported + 1,
+            failed=kept.failed + (cause is not None),
+            cause=kept.cause or cause,
+        )
+        self._change(kept)
+        return Tally(kept.reported, kept.failed, kept.cause)
+
+    def _has_reported(self, join: Join) -> bool:
+        key = (join.barrier, join.index)
+        if key not in self._asked and key not in self._reported:
+            self._asked.add(key)
+            self._reported |= self._workflows.reported([join])
+        return key in self._reported
+
+    def resolve(self, barrier_id: str, cause: str | None) -> None:
+        """Note that a barrier is resolved: opened, or failed because of the step ``cause``."""
+        self._change(self._kept(barrier_id)._replace(cause=cause, resolved_ms=clock.now_ms()))
+
+    def _change(self, kept: KeptBarrier) -> None:
+        self._barriers[kept.barrier.id] = self.changes.barriers[kept.barrier.id] = kept
+
+    def _missed(self) -> None:
+        """Count that something was not at hand, and read all of the workflow when that happens too often."""
+        misses = self._misses[self.workflow_id] = self._misses.get(self.workflow_id, 0) + 1
+        if misses != MOST_MISSES or not self.workflow_id or self.workflow_id in self._read:
+            return
+        self._read.add(self.workflow_id)
+        entries: dict[str, list[KeptStep | Step]] = {}
+        for step in self._workflows.steps_of(self.workflow_id):
+            self._steps.setdefault(step.id, step)
+            if step.entry is not None:
+                entries.setdefault(step.entry, []).append(step)
+        for kept in self._workflows.barriers_of(self.workflow_id):
+            self._barriers.setdefault(kept.barrier.id, kept)
+            entries.setdefault(kept.barrier.id, [])
+        self._entries = entries | self._entries
+
+    def is_barrier(self, record_id: str) -> bool:
+        """Say whether an id is that of a barrier that was looked at."""
+        return record_id in self._barriers

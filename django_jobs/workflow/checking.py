@@ -1,0 +1,53 @@
+"""What can be wrong with a canvas, found where it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django_jobs.canvas.composition import Chain, Chord, Group
+from django_jobs.canvas.expression import Expression
+from django_jobs.canvas.signature import Signature
+from django_jobs.conf import nearest
+from django_jobs.exceptions import UnknownTask
+from django_jobs.registry import registry
+
+#: In the place of the value of what comes before.
+_VALUE = object()
+
+
+def check(expression: Expression) -> None:
+    """
+    Check the tasks of a canvas and the calls of them. Raises UnknownTask for a name that is not registered here, and
+    TypeError for arguments that do not fit.
+    """
+    for signature, given in signatures_in(expression):
+        task = registry.get(signature.task)
+        if task is None:
+            raise UnknownTask(f"No task is called {signature.task!r} here.{nearest(signature.task, registry.names())}")
+        args = (*given, *signature.args) if not signature.immutable else signature.args
+        try:
+            task.call_signature.bind(*args, **signature.kwargs)
+        except TypeError as error:
+            what = f" after the value of what comes before it ({len(given)})" if args is not signature.args else ""
+            raise TypeError(f"{signature.task}{task.call_signature}: {error}{what}.") from None
+
+
+def signatures_in(expression: Expression) -> Iterator[tuple[Signature, tuple[Any, ...]]]:
+    """Give the signatures of a canvas, each with what comes before its own arguments. Without recursion."""
+    todo: list[tuple[Expression, tuple[Any, ...]]] = [(expression, ())]
+    while todo:
+        found, given = todo.pop()
+        todo += [(link, (_VALUE,)) for link in found.links]
+        todo += [(errback, (_VALUE,) * 3) for errback in found.errbacks]
+        match found:
+            case Signature():
+                yield found, given
+            case Chain():
+                todo += [(task, (_VALUE,) if position else given) for position, task in enumerate(found.tasks)]
+            case Group():
+                todo += [(task, given) for task in found.tasks]
+            case Chord(header=header, body=body):
+                todo.append((header, given))
+                if body is not None:
+                    todo.append((body, (_VALUE,)))

@@ -1,0 +1,88 @@
+"""
+The one way to record the ends of jobs: with them, and in the same transaction, goes what follows from them.
+
+So whoever ends a step of a workflow (the worker that ran it, one that found it dead, somebody who revoked it) cannot
+forget the rest of the canvas, and what follows is decided exactly once: by whoever's record of the end was written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from django_jobs.canvas.expression import Expression
+from django_jobs.canvas.records import Plan
+from django_jobs.execution import error_of
+from django_jobs.results.base import BaseStore, Record
+from django_jobs.results.recording import UNSURE
+from django_jobs.results.workflows import BaseWorkflows
+from django_jobs.states import TERMINAL_STATES, State
+from django_jobs.workflow.advance import Advance
+from django_jobs.workflow.replacing import REPLACED_BY, plan_replacement
+
+#: By the id of the job that asked for it: what takes its place.
+Replacements = Mapping[str, Expression]
+_NONE: Replacements = MappingProxyType({})
+
+
+def concerns(records: Sequence[Record], replaced: Replacements = _NONE) -> bool:
+    """Say whether recording these may have more to it than their own rows: it must be one transaction then."""
+    return bool(replaced) or any(
+        record.workflow_id is not None and record.state in TERMINAL_STATES for record in records
+    )
+
+
+def record(store: BaseStore, records: Sequence[Record], replaced: Replacements = _NONE) -> list[str]:
+    """
+    Write records as ``store.record`` does, and what follows from them. Return the ids whose row stayed as it was.
+
+    ``replaced``: of those that say that their job has succeeded, which made room for a canvas. Inside a transaction of
+    the store, if ``concerns`` says so.
+    """
+    workflows = store.workflows
+    if workflows is None or not concerns(records, replaced):
+        return store.record([one._replace(workflow_id=one.workflow_id or None) for one in records])
+    records = _certain(workflows, records)
+    heads = workflows.lock(
+        sorted({one.workflow_id for one in records if one.workflow_id and one.state in TERMINAL_STATES})
+    )
+    advance = Advance(store, workflows, heads)
+    advance.load([one.id for one in records if one.workflow_id in heads])
+    plans: dict[str, Plan] = {}
+    records = [_replacing(advance, one, replaced, plans) for one in records]
+    stayed = set(store.record(records))
+    for one in records:
+        if one.id in stayed or one.state not in TERMINAL_STATES:
+            continue
+        if one.id in plans:
+            advance.replace(one, plans[one.id])
+        elif one.workflow_id in heads:
+            advance.step_ended(one.id, failed=one.state != State.SUCCESS)
+    advance.finish()
+    return list(stayed)
+
+
+def _replacing(advance: Advance, record: Record, replaced: Replacements, plans: dict[str, Plan]) -> Record:
+    """Plan what takes the place of a job, and return a record that tells of it; or of why it cannot be planned."""
+    if record.id not in replaced:
+        return record
+    try:
+        made = plans[record.id] = plan_replacement(advance.book.find(record.id), replaced[record.id])
+    except Exception as error:  # noqa: BLE001 - the canvas is the user's
+        told = error_of(error)
+        return record._replace(
+            state=State.FAILURE.value,
+            exception_type=told.type,
+            exception=told.text,
+            traceback=told.traceback,
+        )
+    return record._replace(meta=json.dumps({REPLACED_BY: made.result}))
+
+
+def _certain(workflows: BaseWorkflows, records: Sequence[Record]) -> list[Record]:
+    """Look up the workflows of jobs whose messages nobody can read."""
+    unsure = [one.id for one in records if one.workflow_id == UNSURE]
+    steps = workflows.steps(unsure) if unsure else {}
+    found = {job_id: step.workflow_id for job_id, step in steps.items()}
+    return [one._replace(workflow_id=found.get(one.id)) if one.workflow_id == UNSURE else one for one in records]

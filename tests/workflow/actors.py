@@ -1,0 +1,114 @@
+"""Tasks that do what a random canvas wants of them, in any process, and say so in a ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from django_jobs import Retry, job
+from django_jobs.canvas import Chain, Chord, Expression, Group, Signature, signature
+from django_jobs.canvas.failure import MemberFailure
+from django_jobs.context import JobContext
+from tests.canvas.evaluate import FAILED, World
+
+
+@job(bind=True, name="tests.workflow.act", max_retries=None, throws=(RuntimeError,))
+def act(
+    self: JobContext,
+    *args: Any,
+    label: str,
+    ledger: str,
+    fails: bool = False,
+    retries: int = 0,
+    replacement: dict[str, Any] | None = None,
+) -> Any:
+    """Return ``[label, *args]``; or fail, or be retried first, or make room for another canvas."""
+    if self.request.retries < retries:
+        raise Retry(0)
+    plain = [_plain(argument) for argument in args]
+    write(ledger, {"call": f"{label}{plain}", "id": self.request.id})
+    if fails:
+        raise RuntimeError(label)
+    if replacement is not None:
+        self.replace(replacement)
+    return [label, *args]
+
+
+@job(name="tests.workflow.told")
+def told(request: Any, exception: Exception, traceback: str, *, label: str, ledger: str) -> None:
+    """Be told of a failure."""
+    assert isinstance(exception, Exception)
+    write(ledger, {"told": label, "of": request.kwargs["label"], "error": str(exception)})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return FAILED if isinstance(value, MemberFailure) else value
+
+
+plain = _plain
+
+
+def write(ledger: str, entry: Mapping[str, Any]) -> None:
+    """Append an entry in one write: whoever dies after it has been seen."""
+    descriptor = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.write(descriptor, (json.dumps(entry) + "\n").encode())
+    os.close(descriptor)
+
+
+class Ledger:
+    """What the tasks have said."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.touch()
+
+    def entries(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
+    @property
+    def calls(self) -> Counter[str]:
+        return Counter(entry["call"] for entry in self.entries() if "call" in entry)
+
+    @property
+    def told(self) -> Counter[str]:
+        return Counter(entry["told"] for entry in self.entries() if "told" in entry)
+
+
+def embody(expression: Expression, world: World, ledger: str, *, flaky: frozenset[str] = frozenset()) -> Expression:
+    """Return a canvas of labels as one of real tasks. By recursion: for canvases that are not very deep."""
+
+    def change(found: Expression) -> Expression:
+        made = real(found) if isinstance(found, Signature) else found.map_parts(change)
+        return replace(
+            made,
+            links=tuple(map(change, found.links)),
+            errbacks=tuple(map(callback, found.errbacks)),
+        )
+
+    def real(found: Signature) -> Signature:
+        label = str(found.kwargs["label"])
+        kwargs: dict[str, Any] = {"label": label, "ledger": ledger}
+        if label in world.failing:
+            kwargs["fails"] = True
+        elif label in world.replacements:
+            kwargs["replacement"] = change(world.replacements[label]).to_dict()
+        if label in flaky:
+            kwargs["retries"] = 1
+        return replace(found, task=act.name, kwargs=kwargs)
+
+    def callback(found: Expression) -> Expression:
+        assert isinstance(found, Signature)
+        kwargs = {"label": found.kwargs["label"], "ledger": ledger}
+        return replace(found, task=told.name, kwargs=kwargs, args=(), immutable=False)
+
+    return change(expression)
+
+
+__all__ = ["Chain", "Chord", "Group", "Ledger", "act", "embody", "plain", "signature", "told"]
