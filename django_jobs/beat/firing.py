@@ -222,7 +222,7 @@ def _fire(alias: str, moments: Sequence[_Moment]) -> list[PeriodicRun]:
     """Send jobs and write down what became of each moment: all at once; if that is refused, one after the other."""
     try:
         return _fire_together(alias, moments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if transactions.is_transient(error):
             raise
         # Where it is about our own connection, the next statement says so again.
@@ -247,7 +247,7 @@ def _fire_together(alias: str, moments: Sequence[_Moment]) -> list[PeriodicRun]:
 def _fire_alone(alias: str, moment: _Moment) -> list[PeriodicRun]:
     try:
         return _fire_together(alias, [moment])
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a middleware that ends the process would end beat, again and again
         if transactions.is_transient(error):
             raise
         if isinstance(error, IntegrityError) and rows.is_known(alias, moment.run):
@@ -270,10 +270,10 @@ def _refused(run: PeriodicRun, why: str) -> PeriodicRun:
     return run
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     """Say an error in words that every database can store, and that are not too many."""
     try:
-        text = str(error) or repr(error)
+        text = repr(error) if isinstance(error, SystemExit) else str(error) or repr(error)
     except Exception:  # noqa: BLE001 - the error of somebody's own class
         text = type(error).__qualname__
     return text[:MOST_WORDS].encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")

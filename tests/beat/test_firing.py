@@ -155,7 +155,7 @@ class Unsayable(Exception):
         raise RuntimeError("not even this")
 
 
-ERRORS: dict[str, Exception] = {
+ERRORS: dict[str, BaseException] = {
     "nul": ValueError("a\0b"),
     "surrogate": ValueError("a\ud800b"),
     "emoji": ValueError("no \U0001f600"),
@@ -163,6 +163,7 @@ ERRORS: dict[str, Exception] = {
     "another database": OperationalError("the other database is away"),
     "another connection": InterfaceError("closed"),
     "unsayable": Unsayable(),
+    "exit": SystemExit(1),
 }
 
 
@@ -188,6 +189,7 @@ def test_an_error_in_whatever_words_stops_nobody_else(
     assert refused["nul"] == "a\\x00b"
     assert refused["another database"] == "the other database is away"
     assert refused["unsayable"] == "Unsayable"
+    assert refused["exit"] == "SystemExit(1)"
     assert len(refused["long"]) == firing.MOST_WORDS
 
 
