@@ -115,7 +115,7 @@ def _troubles(row: PeriodicTask) -> Iterator[tuple[Trouble, str]]:
     wrong = problems(row)
     if row.task not in registry:
         yield Trouble.UNKNOWN_TASK, row.task
-    unusable = " ".join(text for field in ("schedule", "timezone") if (text := RULES[field](row)))
+    unusable = " ".join(text for field in ("schedule", "timezone", "starts", "ends") if (text := RULES[field](row)))
     if unusable:
         yield Trouble.UNUSABLE, unusable
     unfit = " ".join(named(field, wrong[field]) for field in _OF_THE_JOB if field in wrong)
