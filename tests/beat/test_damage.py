@@ -16,7 +16,7 @@ from django_jobs.beat.sync import Kind, sync
 from django_jobs.envelope import decode
 from django_jobs.management.beating import prepare_beat
 from django_jobs.models import PeriodicTask
-from tests.beat.conftest import MakeRow, fire, runs_of, waiting
+from tests.beat.conftest import UNREADABLE, MakeRow, fire, runs_of, waiting
 from tests.operate.conftest import run_jobs
 from tests.worker.conftest import wait_for
 
@@ -56,13 +56,7 @@ DAMAGES = {
     ),
 }
 CASES = [(alias, change) for alias, changes in DAMAGES.items() for change in changes]
-#: What a row cannot be read with, and what may be said of it.
-UNREADABLE = {
-    "postgresql": ("ends = 'infinity'", "ends is 'infinity'"),
-    "mysql": ("created = '0000-00-00 00:00:00'", "created is '0000-00-00 00:00:00.000000'"),
-    "sqlite": ("ends = '2026-02-30 10:00:00'", "ends is '2026-02-30 10:00:00'"),
-}
-#: ... and how it is corrected. What is no part of the plan would count at the next look, an hour later.
+#: How UNREADABLE is corrected. What is no part of the plan would count at the next look, an hour later.
 CORRECTED = {
     "postgresql": "ends = NULL",
     "mysql": "created = '2026-01-01', planned_schedule = ''",
