@@ -223,9 +223,8 @@ def _fire(alias: str, moments: Sequence[_Moment]) -> list[PeriodicRun]:
     try:
         return _fire_together(alias, moments)
     except (Exception, SystemExit) as error:
-        if transactions.is_transient(error):
+        if _is_over(alias, error):
             raise
-        # Where it is about our own connection, the next statement says so again.
         return [run for moment in moments for run in _fire_alone(alias, moment)]
 
 
@@ -248,7 +247,7 @@ def _fire_alone(alias: str, moment: _Moment) -> list[PeriodicRun]:
     try:
         return _fire_together(alias, [moment])
     except (Exception, SystemExit) as error:  # a middleware that ends the process would end beat, again and again
-        if transactions.is_transient(error):
+        if _is_over(alias, error):
             raise
         if isinstance(error, IntegrityError) and rows.is_known(alias, moment.run):
             return []  # the clock of the database was set back, and what comes again has been before
@@ -259,10 +258,15 @@ def _refuse(alias: str, run: PeriodicRun, why: str) -> list[PeriodicRun]:
     try:
         return _fire_together(alias, [_Moment(_refused(run, why), None)])
     except DatabaseError as error:
-        if transactions.is_transient(error) or why.isascii():
+        if _is_over(alias, error) or why.isascii():
             raise
     # A database whose character set has no word for it.
     return _fire_together(alias, [_Moment(_refused(run, why.encode("ascii", "backslashreplace").decode()), None)])
+
+
+def _is_over(alias: str, error: BaseException) -> bool:
+    """Say whether an error is about the transaction and not about a row: it is to be repeated, or cannot go on."""
+    return transactions.is_transient(error) or transaction.get_rollback(alias)
 
 
 def _refused(run: PeriodicRun, why: str) -> PeriodicRun:
