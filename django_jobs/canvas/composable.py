@@ -25,7 +25,7 @@ class Composable:
         return Signature.si(self, *args, **kwargs)
 
     def signature(
-        self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, /, **options: Any
+        self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Expression:
         """Return a call that is not sent yet, with options; ``immutable=True``: as ``si`` does."""
         return signature(self, args, kwargs, **options)

@@ -113,6 +113,12 @@ def test_partial_arguments_are_prepended():
     assert partial == Signature.s("shop.add", 4, x=1, y=2)
 
 
+def test_arguments_may_be_named():
+    expected = Signature.s("shop.add", 1, 4, x=2)
+    assert signature("shop.add", args=(1, 4), kwargs={"x": 2}) == expected
+    assert Signature.s("shop.add", 4).clone(args=(1,), kwargs={"x": 2}) == expected
+
+
 def test_an_immutable_signature_takes_options_and_no_arguments():
     assert note.clone((1,), {"x": 2}, queue="mail") == note.set(queue="mail")
     assert note.set(immutable=False).clone((1,)) == Signature.s("shop.note", 1, "done")
@@ -245,10 +251,12 @@ def test_what_is_sent_is_the_canvas_with_all_that_was_said(monkeypatch: pytest.M
     sent: list[Expression] = []
     monkeypatch.setattr(Expression, "send", sent.append)
     chain(add, add).apply_async((1,), {"x": 2}, queue="mail", countdown=None)
+    add.apply_async(args=(1,), kwargs={"x": 2})
     group(add).delay(1)
     chord([add])(note, queue="mail")
     assert sent == [
         chain(Signature.s("shop.add", 1, 2, 2, x=2), add).set(queue="mail"),
+        Signature.s("shop.add", 1, 2, 2, x=2),
         group(Signature.s("shop.add", 1, 2, 2)),
         chord([add], note, queue="mail"),
     ]
