@@ -174,7 +174,8 @@ class Expression(ABC):
         return hash((type(self), self.parts))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError(f"Calling {self.label} does not send it: {self.label}.delay(...) does, and returns its handle.")
+        """Send it as ``delay`` does. A canvas has no function that the call could be taken for; a signature has."""
+        return self.delay(*args, **kwargs)
 
     def __invert__(self) -> NoReturn:
         raise TypeError(f"~ neither sends {self.label} nor waits for it: write .delay().get().")

@@ -193,19 +193,26 @@ def test_equal_signatures_are_one_in_a_set():
 # Habits
 
 
-def call_it(canvas: Any) -> Any:
-    return canvas()
+@pytest.mark.parametrize(
+    "canvas", [chain(add, add), group(add, add), chord([add], add), chunks("shop.add", [(1, 2)], 1)]
+)
+def test_a_canvas_is_sent_by_calling_it(canvas: Expression, monkeypatch: pytest.MonkeyPatch):
+    sent: list[Expression] = []
+    monkeypatch.setattr(Expression, "send", sent.append)
+    canvas()
+    assert sent == [canvas]
 
 
-@pytest.mark.parametrize("canvas", [chain(add, add), group(add, add), chord([add], add)])
-def test_a_canvas_is_not_sent_by_calling_it(canvas: Expression):
-    with pytest.raises(TypeError, match=r"delay\("):
-        call_it(canvas)
+def test_a_partial_canvas_is_called_with_what_comes_first(monkeypatch: pytest.MonkeyPatch):
+    sent: list[Expression] = []
+    monkeypatch.setattr(Expression, "send", sent.append)
+    chain(add, add)(1, x=2)
+    assert sent == [chain(Signature.s("shop.add", 1, 2, 2, x=2), add)]
 
 
 def test_a_signature_is_not_called():
     with pytest.raises(TypeError, match="call the task itself"):
-        call_it(add)
+        add()
 
 
 def test_a_signature_has_no_result():
@@ -243,7 +250,7 @@ def test_arguments_are_no_string():
 
 
 def test_a_chord_with_a_body_takes_no_other():
-    with pytest.raises(TypeError, match=r"chord\(header, body\)\.delay"):
+    with pytest.raises(TypeError, match=r"chord\(header, body\)\(\) sends it"):
         chord([add], add)(add)
 
 
