@@ -118,7 +118,7 @@ class Advance:
     def _call(self, call: ErrorCall, workflow_id: str) -> None:
         """Start an error callback: a canvas of its own in the same workflow, which nothing waits for."""
         errback = call.errback.set(job_id=call.id) if isinstance(call.errback, Signature) else call.errback
-        made = plan(errback, workflow_id=workflow_id)
+        made = plan(errback, workflow_id=workflow_id, takes_value=True)
         self.add(made)
         self.begin(made, source=FAILURE_OF + call.failed)
 
@@ -130,7 +130,7 @@ class Advance:
         for one in opened:
             step = texts[one.step]
             head = self._heads[step.workflow_id]
-            source = one.source if one.source is None or step.takes_value or one.source[0] == FAILURE_OF else None
+            source = one.source if step.takes_value else None
             try:
                 job = making.job_of(step, head, source=source, parent_id=self._parent_of(one, head))
             except Exception as error:  # noqa: BLE001 - options and arguments are the user's, of whatever version of the code
