@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.apps import apps
 from django.db import connections
 from django.test import override_settings
 
@@ -19,16 +20,6 @@ from django_jobs.brokers.base import Consumer
 from django_jobs.canvas import Expression
 from django_jobs.envelope import Job
 from django_jobs.execution import Delivery, execute
-from django_jobs.models import (
-    JobResult,
-    Workflow,
-    WorkflowBarrier,
-    WorkflowMember,
-    WorkflowScope,
-    WorkflowStep,
-)
-from django_jobs.models.outbox import OutboxJob
-from django_jobs.models.queue import QueuedJob
 from django_jobs.results import get_store
 from django_jobs.states import Place
 from django_jobs.testing import eager
@@ -39,9 +30,6 @@ from django_jobs.workflow.inputs import inputs_of
 from tests.services import alias_of, named_redis, why_missing
 from tests.workflow.actors import Ledger
 
-MODELS = (
-    Workflow, WorkflowBarrier, WorkflowMember, WorkflowScope, WorkflowStep, JobResult, OutboxJob, QueuedJob,
-)  # fmt: skip
 QUEUES = ("default", "mail")
 WORLDS = [
     "memory", "eager", "sqlite", "postgres", "mariadb", "redis-sqlite", "redis-postgres", "redis-mariadb",
@@ -109,8 +97,10 @@ class TinyWorker(Stage):
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
-        # Without the database, the testing kit keeps everything in memory.
-        if item.path.is_relative_to(here) and "[memory" not in item.name:
+        # Without the database, the testing kit keeps everything in memory. Stages on real servers tidy up after
+        # themselves: that takes a tenth of the time of emptying all databases.
+        stages = [f"[{world}" for world in WORLDS if world != "eager"]
+        if item.path.is_relative_to(here) and not any(stage in item.name for stage in stages):
             item.add_marker(pytest.mark.django_db(transaction=True, databases="__all__"))
 
 
@@ -144,8 +134,8 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
 
 
 def empty(alias: str) -> None:
-    for model in MODELS:
-        model.objects.using(alias).all()._raw_delete(alias)
+    for model in apps.get_app_config("django_jobs").get_models():
+        model._default_manager.using(alias).all()._raw_delete(alias)
 
 
 @pytest.fixture

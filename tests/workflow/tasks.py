@@ -8,6 +8,7 @@ from typing import Any
 from django_jobs import job
 from django_jobs.canvas import Expression
 from django_jobs.context import JobContext
+from django_jobs.exceptions import WouldDeadlock
 
 #: What tasks were called with, as far as they tell; they run in the process of the test.
 heard: list[Any] = []
@@ -65,3 +66,9 @@ def replaced(self: JobContext, canvas: Expression) -> Any:
 def then(value: int, callback: Expression) -> Any:
     """Send a signature that was an argument."""
     return callback.delay(value).id
+
+
+@job(throws=(WouldDeadlock,))
+def waits() -> Any:
+    """Wait inside of a job."""
+    return add.delay(1, 1).get(timeout=1)
