@@ -72,3 +72,18 @@ def then(value: int, callback: Expression) -> Any:
 def waits() -> Any:
     """Wait inside of a job."""
     return add.delay(1, 1).get(timeout=1)
+
+
+@job(bind=True)
+def adds(self: JobContext, *canvases: Expression) -> int:
+    """Add members to the group that it is a member of."""
+    return len([self.add_to_chord(canvas) for canvas in canvases])
+
+
+@job(throws=(ValueError,))
+def once_broken() -> str:
+    """Fail for the first time."""
+    if "broken" not in heard:
+        heard.append("broken")
+        raise ValueError("broken")
+    return "mended"

@@ -261,6 +261,14 @@ def test_the_options_of_a_chain(stage: Stage):
     assert (handle.parent.queue, handle.queue) == ("mail", "default")
 
 
+def test_what_waits_in_a_chain(stage: Stage):
+    handle = (add.s(1, 1) | add.s(1)).delay()
+    if not stage.is_eager:
+        assert (handle.state, handle.parent.state) == ("BLOCKED", "PENDING")
+    stage.work()
+    assert (handle.state, handle.parent.state) == ("SUCCESS", "SUCCESS")
+
+
 def test_a_chain_that_fails(stage: Stage):
     handle = (add.s(1, 1) | fails.s() | hear.s()).delay()
     stage.work()

@@ -12,7 +12,21 @@ import pytest
 from django_jobs import AsyncResult, GroupResult, UpstreamFailed, chain, chord, group, xmap, xstarmap
 from django_jobs.exceptions import JobsConfigurationError, JobUnknown, WouldDeadlock
 from tests.workflow.conftest import Stage
-from tests.workflow.tasks import add, fails, family, headers, hear, heard, log_error, mul, replaced, waits, xsum
+from tests.workflow.tasks import (
+    add,
+    adds,
+    fails,
+    family,
+    headers,
+    hear,
+    heard,
+    log_error,
+    mul,
+    once_broken,
+    replaced,
+    waits,
+    xsum,
+)
 
 FAILED = "ValueError('something')"
 
@@ -141,6 +155,23 @@ def test_revoking_a_group(stage: Stage):
     if not stage.is_eager:  # there, all of it has run
         assert (heard, [member.state for member in handle]) == ([], ["REVOKED", "REVOKED"])
     assert handle.ready()
+
+
+def test_revoking_a_canvas(stage: Stage):
+    handle = chord([hear.s(1), hear.s(2)], hear.s()).delay()
+    handle.workflow.revoke()
+    stage.work()
+    assert handle.workflow.ready()
+    if not stage.is_eager:
+        assert (heard, handle.state, handle.workflow.state) == ([], "REVOKED", "REVOKED")
+
+
+def test_going_on_with_a_canvas(stage: Stage):
+    handle = sent(stage, chord([hear.s(1), once_broken.s()], hear.s()))
+    assert handle.workflow.state == "FAILURE"
+    handle.workflow.retry()
+    stage.work()
+    assert (handle.get(timeout=0), heard) == ([1, "mended"], [(1,), "broken", ([1, "mended"],)])
 
 
 # Chords
@@ -295,6 +326,11 @@ def test_replacing(stage: Stage):
 def test_replacing_by_a_group(stage: Stage):
     handle = sent(stage, chord([replaced.s(group(add.s(1, 1), add.s(2, 2))), add.s(3, 3)], hear.s()))
     assert handle.get(timeout=0) == [[2, 4], 6]
+
+
+def test_adding_to_a_chord(stage: Stage):
+    handle = sent(stage, chord([adds.s(add.s(1, 1), add.s(2, 2)), add.s(3, 3)], hear.s()))
+    assert handle.get(timeout=0) == [2, 6, 2, 4]
 
 
 def test_root_and_parent(stage: Stage):
