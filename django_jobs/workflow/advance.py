@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from django_jobs import clock, dispatch
 from django_jobs.canvas.opening import ErrorCall, Following, Opened, begin, follow, report
@@ -76,6 +76,10 @@ class Advance:
         """Keep a plan that becomes part of a workflow, and count its steps."""
         self._workflows.extend(made)
         self.book.changes.count(made.workflow_id, remaining=len(made.steps))
+
+    def open(self, step_ids: Iterable[str], source: str) -> None:
+        """Start steps with the value of another."""
+        self._opened += [Opened(one, source) for one in sorted(step_ids)]
 
     def report(self, workflow_id: str, join: Join, source: str) -> None:
         """Report the value of a step or barrier to a barrier that was opened again."""
