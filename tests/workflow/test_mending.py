@@ -135,3 +135,14 @@ def test_a_workflow_is_pruned_with_all_that_belongs_to_it(
     ):
         rows = model._default_manager.using(settings.database).values_list(column, flat=True)
         assert {str(value) for value in rows} == {left}, model
+
+
+def test_the_end_of_a_step_is_recorded_whatever_was_deleted(
+    stage: Stage, ledger: Ledger, caplog: pytest.LogCaptureFixture
+):
+    path = str(ledger.path)
+    last = sent(chain(act.s(label="a", ledger=path), act.s(label="b", ledger=path)))
+    WorkflowStep.objects.using(settings.database).filter(pk=last.id).delete()
+    stage.work()
+    assert last.parent.get(timeout=0) == ["a"]
+    assert f"The step {last.id}" in caplog.text
