@@ -56,6 +56,7 @@ class Advance:
         """Start a plan that is kept. ``source``: what its first steps get before their own arguments."""
         self.book.add(made)
         self.book.workflow_id = made.workflow_id
+        self.book.changes.count(made.workflow_id)  # of a group of nothing that was all
         following = begin(self.book, made)
         if source is not None:
             roots = set(made.roots)
