@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from django_jobs.async_result import AsyncResult as AsyncResult
     from django_jobs.async_result import GroupResult as GroupResult
+    from django_jobs.async_result import WorkflowResult as WorkflowResult
     from django_jobs.canvas import Signature as Signature
     from django_jobs.canvas import chain as chain
     from django_jobs.canvas import chord as chord
@@ -58,6 +59,7 @@ _HOMES = {
     "Task": "task",
     "TimeLimitExceeded": "exceptions",
     "UpstreamFailed": "exceptions",
+    "WorkflowResult": "async_result",
     "chain": "canvas",
     "chord": "canvas",
     "chunks": "canvas",

@@ -52,8 +52,8 @@ class JobContext:
     """
 
     __slots__ = (
-        "_args", "_fence", "_is_revoked", "_kwargs", "_max_retries", "_report", "_request", "deliveries", "job",
-        "worker",
+        "_args", "_fence", "_grow", "_grown", "_is_revoked", "_kwargs", "_max_retries", "_report", "_request",
+        "deliveries", "job", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +68,7 @@ class JobContext:
         max_retries: int | None = 0,
         report: Reporter | None = None,
         is_revoked: Callable[[str], bool] | None = None,
+        grow: Callable[[Job, int, Any], str] | None = None,
     ) -> None:
         self.job = job
         self._args = args
@@ -78,6 +79,8 @@ class JobContext:
         self._max_retries = max_retries
         self._report = report
         self._is_revoked = is_revoked
+        self._grow = grow
+        self._grown = 0
         self._request: Request | None = None
 
     @property
@@ -161,6 +164,18 @@ class JobContext:
         waits for the job waits for it. Always raises.
         """
         raise Replace(canvas)
+
+    def add_to_chord(self, canvas: Any) -> str:
+        """
+        Add a member to the group that this job is a member of: it is sent at once, and what follows the group waits for
+        it, too. Return its id. A job that runs again adds the same ones, once.
+
+        Raises JobsError when this job is no member of a group that runs.
+        """
+        if self._grow is None:
+            raise JobsError("add_to_chord() was called outside of a worker: there is no group that could grow.")
+        self._grown += 1
+        return self._grow(self.job, self._grown, canvas)
 
     def update_state(self, state: str | None = None, meta: Any = None) -> None:
         """

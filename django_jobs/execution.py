@@ -112,6 +112,8 @@ class Delivery:
     atomic: AtomicRun | None = None
     #: Reads what comes before the arguments of a step of a workflow.
     inputs: Callable[[Job], tuple[Any, ...]] | None = None
+    #: Adds a member to the group that a job is in.
+    grow: Callable[[Job, int, Any], str] | None = None
 
 
 FIRST_DELIVERY = Delivery()
@@ -244,6 +246,7 @@ class Attempt:
             max_retries=self.options.max_retries,
             report=delivery.report if self._may_report() else None,
             is_revoked=delivery.is_revoked,
+            grow=delivery.grow,
         )
         if self.task.bind:
             self.args = (self.context, *self.args)

@@ -14,6 +14,7 @@ from django_jobs import operations
 from django_jobs.async_result.handle import AsyncResult, as_seconds
 from django_jobs.async_result.look import Look, look
 from django_jobs.async_result.waiting import ASK_SECONDS, POLL_FIRST, POLL_LAST, Waited, check_waiting
+from django_jobs.async_result.workflow import WorkflowResult
 from django_jobs.exceptions import JobUnknown, ResultTimeout
 from django_jobs.identifiers import parse_id
 from django_jobs.results import get_store
@@ -75,6 +76,12 @@ class GroupResult:
 
     def __getitem__(self, index: int) -> Member:
         return self.results[index]
+
+    @property
+    def workflow(self) -> WorkflowResult | None:
+        """The canvas that the group is a part of."""
+        kept = workflows_of(get_store()).barriers([self.id]).get(self.id)
+        return None if kept is None else WorkflowResult(kept.barrier.workflow_id)
 
     @property
     def children(self) -> list[Member]:

@@ -16,6 +16,7 @@ from asgiref.sync import sync_to_async
 from django_jobs import clock, operations
 from django_jobs.async_result.look import Look, look
 from django_jobs.async_result.waiting import Pause, Waited, steps
+from django_jobs.async_result.workflow import WorkflowResult, workflow_of
 from django_jobs.brokers import get_broker
 from django_jobs.envelope import Job, decode
 from django_jobs.exceptions import DecodeError, JobsError, RelatedObjectMissing
@@ -173,6 +174,11 @@ class AsyncResult(Generic[R]):
         job = _job_in(seen)
         parent_id = job.parent_id if job is not None else seen.stored.record.parent_id if seen.stored else None
         return None if parent_id is None else AsyncResult(parent_id)
+
+    @property
+    def workflow(self) -> WorkflowResult | None:
+        """The canvas that the job is a step of, with all that was sent with it; None: it stands alone."""
+        return workflow_of(self.id)
 
     @property
     def children(self) -> list[AsyncResult[Any]]:

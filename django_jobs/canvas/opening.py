@@ -106,12 +106,23 @@ def begin(book: Book, plan: Plan) -> Following:
     return walk.finish()
 
 
-def follow(book: Book, step: Opener, *, failed: bool) -> Following:
-    """Say what follows a step that has ended, for good. Revoked, expired and lost are ways to fail."""
-    walk = _Walk(book)
+def follow(book: Book, step: Opener, *, failed: bool, quiet: bool = False) -> Following:
+    """
+    Say what follows a step that has ended, for good. Revoked, expired and lost are ways to fail.
+
+    ``quiet``: no error callback is called.
+    """
+    walk = _Walk(book, quiet=quiet)
     if failed:
         walk.call_errbacks(step.scopes, step.id, step.id)
     walk.go_on(step, step.id, step.id if failed else None)
+    return walk.finish()
+
+
+def report(book: Book, join: Join, source: str) -> Following:
+    """Say what follows when a member is reported as successful whose report was lost to a barrier that had failed."""
+    walk = _Walk(book)
+    walk.tell(join, source)
     return walk.finish()
 
 
@@ -132,8 +143,9 @@ class _Item(NamedTuple):
 class _Walk:
     """One walk along continuations, without recursion: a chain may have any length."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, *, quiet: bool = False) -> None:
         self.book = book
+        self._quiet = quiet
         self.following = Following()
         self._todo: list[_Item] = []
         self._skipped: set[str] = set()
@@ -150,6 +162,10 @@ class _Walk:
             else:
                 self._report(item.continuation, item)
         return self.following
+
+    def tell(self, join: Join, source: str) -> None:
+        """Report a value to a barrier."""
+        self._todo.append(_Item(join, source))
 
     def go_on(
         self,
@@ -174,6 +190,8 @@ class _Walk:
 
     def call_errbacks(self, scopes: Iterable[str], failed: str, cause: str) -> None:
         """Call the error callbacks of these scopes for a failure, each once, however often it was attached."""
+        if self._quiet:
+            return
         called: set[Expression] = set()
         moment_ms = int(failed[:8] + failed[9:13], 16)
         for scope_id in reversed(tuple(scopes)):

@@ -28,6 +28,8 @@ class Workflow(models.Model):
     failed = models.IntegerField(_("failed"), default=0, help_text=_("Steps that failed or were revoked."))
     #: Somebody has revoked a step before it could start: what is opened from now on is looked at first.
     is_touched = models.BooleanField(default=False)
+    #: No step of it starts any more, and no error callback is called.
+    revoked_at = models.DateTimeField(_("revoked"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
     expires_at = models.DateTimeField(_("kept until"), null=True, help_text=_("When pruning may remove it."))
 
@@ -59,7 +61,7 @@ class _Planned(models.Model):
     callbacks = models.TextField(default="", editable=False)
     #: Ids of scopes.
     scopes = models.TextField(default="", editable=False)
-    #: The step whose failure kept it from being run, or from being opened.
+    #: The step whose failure kept it from being run, or opened; its own id: it was revoked before it could start.
     cause = OrderedUUIDField(_("cause"), null=True)
 
     class Meta:

@@ -220,7 +220,8 @@ class DatabaseStore(BaseStore):
 
     def prune(self, *, limit: int = 1000) -> int:
         """Delete up to ``limit`` rows whose time is over, oldest first. Return how many."""
-        return self._run(lambda cursor: pruning.prune(cursor, limit), wait_ms=self.timeout_ms)
+        pruned = self._run(lambda cursor: pruning.prune(cursor, limit), wait_ms=self.timeout_ms)
+        return pruned + self._workflows.prune(limit=limit)
 
     # Reading
 

@@ -31,6 +31,7 @@ from django_jobs.worker.progress import ProgressReporter
 from django_jobs.worker.settler import Settler
 from django_jobs.worker.slots import Finished, read
 from django_jobs.worker.wake import Wake
+from django_jobs.workflow.growing import grow
 from django_jobs.workflow.inputs import inputs_of
 
 #: The name of the worker, as jobs and results show it.
@@ -107,6 +108,7 @@ class Runner:
             on_start=partial(self._on_start, deliveries=claimed.deliveries),
             atomic=self._atomic if self._atomic.is_possible else None,
             inputs=inputs_of,
+            grow=grow,
         )
         with _sheltered() as shelter:
             task = registry.get(job.task)

@@ -50,9 +50,34 @@ class MemoryWorkflows(BaseWorkflows):
         """Return workflows: there is one thread."""
         return {one: self._heads[one] for one in workflow_ids if one in self._heads}
 
-    def touch(self, workflow_id: str) -> None:
-        """Note that steps of a workflow must be looked at before they are opened."""
-        self._heads[workflow_id] = self._heads[workflow_id]._replace(is_touched=True)
+    def touch(self, workflow_id: str, *, revoke: bool = False) -> None:
+        """Note that steps of a workflow must be looked at before they are opened; ``revoke``: that none is any more."""
+        head = self._heads[workflow_id]
+        self._heads[workflow_id] = head._replace(is_touched=True, is_revoked=head.is_revoked or revoke)
+
+    def reopen(
+        self, workflow_id: str, *, steps: Sequence[str], barriers: Sequence[KeptBarrier], remaining: int
+    ) -> None:
+        """Let steps that never ran wait again, and barriers stand as is said here, without what was reported."""
+        for one in steps:
+            self._steps[one] = self._steps[one]._replace(cause=None, opened_ms=None, source=None)
+        for kept in barriers:
+            self._barriers[kept.barrier.id] = kept
+            self._members.pop(kept.barrier.id, None)
+        head = self._heads[workflow_id]
+        self._heads[workflow_id] = head._replace(remaining=head.remaining + remaining, is_revoked=False)
+
+    def unfinished(self, *, before_ms: int, limit: int) -> list[str]:
+        """Return the ids of workflows that have not finished, oldest first."""
+        return sorted(one for one, head in self._heads.items() if head.remaining > 0)[:limit]
+
+    def prune(self, *, limit: int) -> int:
+        """Delete nothing."""
+        return 0
+
+    def head(self, workflow_id: str) -> Head | None:
+        """Return a workflow."""
+        return self._heads.get(workflow_id)
 
     def steps(self, step_ids: Sequence[str], *, texts: bool = False) -> dict[str, KeptStep]:
         """Return steps."""
@@ -119,6 +144,8 @@ class MemoryWorkflows(BaseWorkflows):
         self._barriers |= changes.barriers
         for step_id, source in changes.opened:
             self._steps[step_id] = self._steps[step_id]._replace(opened_ms=now_ms, source=source)
+        for step_id in changes.moved:
+            self._steps[step_id] = self._steps[step_id]._replace(continuation=None, callbacks=())
         for step_id, cause in changes.ended:
             self._steps[step_id] = self._steps[step_id]._replace(cause=cause)
         finished = []

@@ -35,6 +35,7 @@ from django_jobs.worker.settler import Settler
 from django_jobs.worker.slots import Slots
 from django_jobs.worker.wake import Wake
 from django_jobs.worker.watch import Watch
+from django_jobs.workflow.growing import grow
 from django_jobs.workflow.inputs import inputs_of
 
 #: A wait is this long at most, so that a process that ends does not wait for it.
@@ -73,19 +74,23 @@ class Child:
             wake=self._wake,
         )
         #: What all jobs that were never delivered before share: made once, not once a job.
-        self._first_delivery = Delivery(
-            worker=name,
-            report=self._progress,
-            is_revoked=self._slots.is_revoked,
-            on_start=self._on_start,
-            atomic=Atomic(store, worker=name),
-            inputs=inputs_of,
-        )
+        self._first_delivery = self._make_first_delivery(store)
         self._sweep = DeadSweep(broker, store, settler)
         self._feeder = Feeder(broker, consumer, self._slots, weights=weights)
         self._membership = Membership(broker, config, consumer)
         self._pump = self._make_pump(settler)
         self._watch.answers = self._answers()
+
+    def _make_first_delivery(self, store: BaseStore) -> Delivery:
+        return Delivery(
+            worker=self._name,
+            report=self._progress,
+            is_revoked=self._slots.is_revoked,
+            on_start=self._on_start,
+            atomic=Atomic(store, worker=self._name),
+            inputs=inputs_of,
+            grow=grow,
+        )
 
     def _make_pump(self, settler: Settler) -> Pump:
         return Pump(
@@ -183,6 +188,7 @@ class Child:
             on_start=partial(self._on_start, deliveries=claimed.deliveries),
             atomic=first.atomic,
             inputs=first.inputs,
+            grow=first.grow,
         )
 
     def _on_start(self, task: RegisteredTask, job: Job, deliveries: int = 0) -> None:

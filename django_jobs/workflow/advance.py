@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from django_jobs import clock, dispatch
-from django_jobs.canvas.opening import ErrorCall, Following, Opened, begin, follow
+from django_jobs.canvas.opening import ErrorCall, Following, Opened, begin, follow, report
 from django_jobs.canvas.plan import plan
-from django_jobs.canvas.records import Plan, Step
-from django_jobs.canvas.signature import Signature
+from django_jobs.canvas.records import Join, Plan, Step
 from django_jobs.envelope import Job
 from django_jobs.execution import error_of
+from django_jobs.identifiers import derived_id
 from django_jobs.outcome import Error
 from django_jobs.results.base import BaseStore, Record
 from django_jobs.results.workflows import BaseWorkflows, Head, KeptStep
@@ -37,20 +37,30 @@ class Advance:
         self.book = StoredBook(workflows)
         self._records: list[Record] = []
         self._never_ran: set[str] = set()
+        #: Of the jobs of steps that have ended.
+        self._generations: dict[str, int] = {}
         #: Steps that are to start.
         self._opened: list[Opened] = []
-        #: Steps that have ended on the way: (step, did it fail?).
-        self._ends: deque[tuple[KeptStep | Step, bool]] = deque()
+        #: Steps that have ended on the way: (step, did it fail, is that told to error callbacks?).
+        self._ends: deque[tuple[KeptStep | Step, bool, bool]] = deque()
 
     def load(self, step_ids: Sequence[str]) -> None:
         """Read what is needed when these steps have ended."""
         self.book.load(step_ids)
 
-    def step_ended(self, step_id: str, *, failed: bool) -> None:
-        """Say that a step has ended, for good, and that this is recorded."""
+    def head(self, workflow_id: str) -> Head:
+        """Return a workflow."""
+        return self._heads[workflow_id]
+
+    def step_ended(self, step_id: str, *, failed: bool, generation: int = 0, quiet: bool = False) -> None:
+        """
+        Say that a step has ended, for good, and that this is recorded. ``generation``: of its job; ``quiet``: not to
+        error callbacks.
+        """
         step = self.book.find(step_id)
         if step is not None and step.workflow_id in self._heads:
-            self._ends.append((step, failed))
+            self._generations[step_id] = generation
+            self._ends.append((step, failed, quiet))
 
     def begin(self, made: Plan, *, source: str | None = None) -> None:
         """Start a plan that is kept. ``source``: what its first steps get before their own arguments."""
@@ -68,6 +78,11 @@ class Advance:
         self._workflows.extend(made)
         self.book.changes.count(made.workflow_id, remaining=len(made.steps))
 
+    def report(self, workflow_id: str, join: Join, source: str) -> None:
+        """Report the value of a step or barrier to a barrier that was opened again."""
+        self.book.workflow_id = workflow_id
+        self._take(report(self.book, join, source), workflow_id)
+
     def replace(self, record: Record, made: Plan) -> None:
         """Start a plan in the place of a step that has made room for it, or of a job that stands alone."""
         step = self.book.find(record.id)
@@ -79,6 +94,7 @@ class Advance:
             )
         else:
             self.book.changes.count(step.workflow_id, remaining=-1)
+            self.book.changes.moved.append(step.id)
             self.add(made)
         self.begin(made)
 
@@ -98,10 +114,11 @@ class Advance:
         self._workflows.note(self.book.changes, clock.now_ms())
         dispatch.send_following(to_send)
 
-    def _follow(self, step: KeptStep | Step, failed: bool) -> None:
+    def _follow(self, step: KeptStep | Step, failed: bool, quiet: bool) -> None:
         self.book.workflow_id = step.workflow_id
         self.book.changes.count(step.workflow_id, remaining=-1, failed=int(failed))
-        self._take(follow(self.book, step, failed=failed), step.workflow_id)
+        quiet = quiet or self._heads[step.workflow_id].is_revoked
+        self._take(follow(self.book, step, failed=failed, quiet=quiet), step.workflow_id)
 
     def _take(self, following: Following, workflow_id: str) -> None:
         self._opened += following.opened
@@ -117,9 +134,16 @@ class Advance:
             self._call(call, workflow_id)
 
     def _call(self, call: ErrorCall, workflow_id: str) -> None:
-        """Start an error callback: a canvas of its own in the same workflow, which nothing waits for."""
-        errback = call.errback.set(job_id=call.id) if isinstance(call.errback, Signature) else call.errback
-        made = plan(errback, workflow_id=workflow_id)
+        """
+        Start an error callback: a canvas of its own in the same workflow, which nothing waits for.
+
+        Once for each failure: a barrier that was opened again, and fails for what had failed before, calls nobody.
+        """
+        generation = self._generations.get(call.cause, 0)
+        call_id = derived_id(int(call.id[:8] + call.id[9:13], 16), call.id, str(generation))
+        if self._workflows.steps([call_id]) or self._workflows.barriers([call_id]):
+            return
+        made = plan(call.errback, workflow_id=workflow_id, end_id=call_id)
         self.add(made)
         self.begin(made, source=FAILURE_OF + call.failed)
 
@@ -163,7 +187,7 @@ class Advance:
 
     def _end_unsent(self, step: KeptStep | Step, error: Error, state: State, job: Job | None = None) -> None:
         self._records.append(making.record_of_unsent(step, self._heads[step.workflow_id], error, state=state, job=job))
-        self._ends.append((step, True))
+        self._ends.append((step, True, False))
 
     def _write_records(self) -> None:
         stayed = set(self._store.record(self._records)) if self._records else set()

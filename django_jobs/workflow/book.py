@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from django_jobs import clock
 from django_jobs.canvas.opening import Tally
@@ -147,6 +148,10 @@ class StoredBook:
             self._barriers.setdefault(kept.barrier.id, kept)
             entries.setdefault(kept.barrier.id, [])
         self._entries = entries | self._entries
+
+    def resize(self, kept: KeptBarrier, size: int) -> None:
+        """Note that a barrier has more members from now on."""
+        self._change(kept._replace(barrier=replace(kept.barrier, size=size)))
 
     def is_barrier(self, record_id: str) -> bool:
         """Say whether an id is that of a barrier that was looked at."""

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from django_jobs.canvas.expression import Expression
 from django_jobs.canvas.records import Plan
 from django_jobs.execution import error_of
-from django_jobs.results.base import BaseStore, Record
+from django_jobs.results.base import GENERATION_BITS, BaseStore, Record
 from django_jobs.results.recording import UNSURE
 from django_jobs.results.workflows import BaseWorkflows
 from django_jobs.states import TERMINAL_STATES, State
@@ -58,7 +58,7 @@ def record(store: BaseStore, records: Sequence[Record], replaced: Replacements =
         if one.id in plans:
             advance.replace(one, plans[one.id])
         elif one.workflow_id in heads:
-            advance.step_ended(one.id, failed=one.state != State.SUCCESS)
+            advance.step_ended(one.id, failed=one.state != State.SUCCESS, generation=one.fence >> GENERATION_BITS)
     advance.finish()
     return list(stayed)
 

@@ -18,7 +18,7 @@ from django_jobs.brokers import get_broker, use_broker
 from django_jobs.brokers.base import Found, Message
 from django_jobs.exceptions import BrokerUnavailable, EnqueueError, JobsError
 from django_jobs.identifiers import new_id
-from django_jobs.operations import Summary
+from django_jobs.operations import Summary, summary
 from django_jobs.results import get_store, use_store
 from django_jobs.results.base import Record, StoredResult
 from django_jobs.states import Place
@@ -105,7 +105,7 @@ class TestRetry:
         assert all(len(stored(i).history.splitlines()) == 1 for i in ids)
 
     def test_more_than_a_batch(self, worker: TinyWorker, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(operations, "BATCH", 5)
+        monkeypatch.setattr(summary, "BATCH", 5)
         ids = [fail(worker) for _ in range(12)]
         assert operations.retry([*ids, new_id()]) == Summary(done=12, skipped=1)
         assert get_broker().counts(["default"])[0].ready == 12

@@ -23,7 +23,7 @@ from tests.handles.conftest import TinyWorker
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(operations, "BATCH", 3)
+    monkeypatch.setattr(operations.queues, "BATCH", 3)
     return 3
 
 
@@ -186,7 +186,7 @@ class TestCommand:
         assert answer.err.startswith("No queue is called 'defualt'. Known: default, mail")
 
     def test_prune(self, worker: TinyWorker, jobs_command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(operations, "PRUNE_BATCH", 2)
+        monkeypatch.setattr(operations.queues, "PRUNE_BATCH", 2)
         over = [jobs.add.apply_async((1, 2), result_expires=0.001) for _ in range(5)]
         kept = jobs.add.delay(1, 2)
         worker.run(6)

@@ -128,14 +128,14 @@ KILLED_PURGE = """
 import os, signal, django
 django.setup()
 from django_jobs import operations
-operations.BATCH = 50
-record = operations.get_store().__class__.record
+operations.queues.BATCH = 50
+record = operations.queues.get_store().__class__.record
 def record_twice_then_die(self, records, calls=[]):
     calls.append(1)
     if len(calls) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return record(self, records)
-operations.get_store().__class__.record = record_twice_then_die
+operations.queues.get_store().__class__.record = record_twice_then_die
 operations.purge("default")
 """
 

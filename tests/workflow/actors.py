@@ -39,11 +39,27 @@ def act(
     return [label, *args]
 
 
+@job(bind=True, name="tests.workflow.growing")
+def growing(self: JobContext, more: list[int], *, ledger: str) -> str:
+    """Add members to the group that it is in."""
+    for number in more:
+        self.add_to_chord(act.s(label=f"grown {number}", ledger=ledger))
+    return "growing"
+
+
+@job(name="tests.workflow.needs", throws=(RuntimeError,))
+def needs(*args: Any, path: str) -> Any:
+    """Fail until a file is there."""
+    if not Path(path).exists():
+        raise RuntimeError(f"{path} is not there")
+    return ["needs", *args]
+
+
 @job(name="tests.workflow.told")
 def told(request: Any, exception: Exception, traceback: str, *, label: str, ledger: str) -> None:
     """Be told of a failure."""
     assert isinstance(exception, Exception)
-    write(ledger, {"told": label, "of": request.kwargs["label"], "error": str(exception)})
+    write(ledger, {"told": label, "of": request.kwargs.get("label"), "error": str(exception)})
 
 
 def _plain(value: Any) -> Any:

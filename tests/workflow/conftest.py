@@ -35,6 +35,7 @@ from django_jobs.testing import eager
 from django_jobs.worker.atomic import Atomic
 from django_jobs.worker.settler import Settler
 from django_jobs.worker.slots import Finished, read
+from django_jobs.workflow.growing import grow
 from django_jobs.workflow.inputs import inputs_of
 from tests.services import alias_of, named_redis, why_missing
 from tests.workflow.actors import Ledger
@@ -88,7 +89,9 @@ class TinyWorker(Stage):
                 job = read(one)
                 assert isinstance(job, Job), job
                 started_ms = clock.now_ms()
-                outcome = execute(job, Delivery(deliveries=one.deliveries, inputs=inputs_of, atomic=self.atomic))
+                outcome = execute(
+                    job, Delivery(deliveries=one.deliveries, inputs=inputs_of, grow=grow, atomic=self.atomic)
+                )
                 batch.append(Finished(one, job, outcome, started_ms, clock.now_ms()))
             cut = rng.randint(0, len(batch))
             for part in (batch[:cut], batch[cut:]):
@@ -153,7 +156,8 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path / "ledger")
 
 
-def sent(canvas: Expression) -> AsyncResult[Any] | GroupResult:
+def sent(canvas: Expression) -> Any:
+    """Send a canvas, and return its handle, whichever it is."""
     handle = canvas.delay()
     assert isinstance(handle, AsyncResult | GroupResult)
     return handle

@@ -28,6 +28,8 @@ class Head(NamedTuple):
     is_touched: bool = False
     root_id: str | None = None
     parent_id: str | None = None
+    #: Was it revoked as a whole? Nothing starts any more.
+    is_revoked: bool = False
 
 
 class KeptStep(NamedTuple):
@@ -87,6 +89,8 @@ class Changes:
     opened: list[tuple[str, str | None]] = field(default_factory=list)
     #: Steps that will never run: (id, cause).
     ended: list[tuple[str, str]] = field(default_factory=list)
+    #: Steps that were replaced: what was to follow them follows something else now.
+    moved: list[str] = field(default_factory=list)
     #: By workflow: how many more steps there are to end, and how many have failed.
     remaining: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
@@ -113,8 +117,29 @@ class BaseWorkflows(abc.ABC):
         """Lock workflows until the transaction ends, and return them."""
 
     @abc.abstractmethod
-    def touch(self, workflow_id: str) -> None:
-        """Note that steps of a workflow must be looked at before they are opened."""
+    def touch(self, workflow_id: str, *, revoke: bool = False) -> None:
+        """Note that steps of a workflow must be looked at before they are opened; ``revoke``: that none is any more."""
+
+    @abc.abstractmethod
+    def reopen(
+        self, workflow_id: str, *, steps: Sequence[str], barriers: Sequence[KeptBarrier], remaining: int
+    ) -> None:
+        """
+        Let steps that never ran wait again, and barriers that have failed or hold failures stand as is said here,
+        without what was reported to them. ``remaining``: so many steps more are to end.
+        """
+
+    @abc.abstractmethod
+    def unfinished(self, *, before_ms: int, limit: int) -> list[str]:
+        """Return the ids of workflows that were sent before a moment and have not finished, oldest first."""
+
+    @abc.abstractmethod
+    def prune(self, *, limit: int) -> int:
+        """Delete about ``limit`` rows of workflows whose time is over. Return how many; under the limit: all."""
+
+    @abc.abstractmethod
+    def head(self, workflow_id: str) -> Head | None:
+        """Return a workflow, without a lock."""
 
     @abc.abstractmethod
     def steps(self, step_ids: Sequence[str], *, texts: bool = False) -> dict[str, KeptStep]:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.db.models import F
+
 from django_jobs import clock
 from django_jobs.canvas.records import Join, Plan, Scope
 from django_jobs.conf import settings
 from django_jobs.models.workflow import Workflow
 from django_jobs.results.outbox import Ask, Run
-from django_jobs.results.workflows import codec
+from django_jobs.results.workflows import codec, pruning
 from django_jobs.results.workflows.base import BaseWorkflows, Changes, Head, KeptBarrier, KeptStep, Member
 from django_jobs.results.workflows.codec import STEP_COLUMNS
 from django_jobs.results.workflows.tables import (
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _WORKFLOWS = Workflow._meta.db_table
-_HEAD = f"SELECT id, remaining, failed, is_touched, root_id, parent_id FROM {_WORKFLOWS} WHERE id IN"  # noqa: S608
+_HEAD = f"SELECT id, remaining, failed, is_touched, root_id, parent_id, revoked_at FROM {_WORKFLOWS} WHERE id IN"  # noqa: S608
 _NAME_LENGTH = 255
 
 
@@ -83,25 +85,28 @@ class Workflows(BaseWorkflows):
     def lock(self, workflow_ids: Sequence[str]) -> dict[str, Head]:
         """Lock workflows until the transaction ends, and return them."""
 
-        def write(cursor: CursorWrapper) -> dict[str, Head]:
-            to_id = id_writer(cursor)
-            ids = sorted(workflow_ids)  # in one order, so that nobody waits in a circle
-            heads: dict[str, Head] = {}
-            for start in range(0, len(ids), BATCH):
-                some = [to_id(one) for one in ids[start : start + BATCH]]
-                cursor.execute(f"{_HEAD} ({marks(len(some))}) ORDER BY id {for_update(cursor)}", some)
-                for row in cursor.fetchall():
-                    head = Head(
-                        str(id_of(row[0])), row[1], row[2], bool(row[3]), id_of(row[4]), id_of(row[5])
-                    )  # fmt: skip
-                    heads[head.id] = head
-            return heads
+        return self._write(lambda cursor: _heads(cursor, workflow_ids, for_update(cursor)))
 
-        return self._write(write)
+    def touch(self, workflow_id: str, *, revoke: bool = False) -> None:
+        """Note that steps of a workflow must be looked at before they are opened; ``revoke``: that none is any more."""
+        revoked = {"revoked_at": clock.now()} if revoke else {}
+        Workflow.objects.using(self._using).filter(pk=workflow_id).update(is_touched=True, **revoked)
 
-    def touch(self, workflow_id: str) -> None:
-        """Note that steps of a workflow must be looked at before they are opened."""
-        Workflow.objects.using(self._using).filter(pk=workflow_id).update(is_touched=True)
+    def reopen(
+        self, workflow_id: str, *, steps: Sequence[str], barriers: Sequence[KeptBarrier], remaining: int
+    ) -> None:
+        """Let steps that never ran wait again, and barriers stand as is said here, without what was reported."""
+
+        def write(cursor: CursorWrapper) -> None:
+            _change_steps(cursor, steps, "cause = NULL, opened = NULL, source = ''", [])
+            for kept in barriers:
+                _update_barrier(cursor, kept)
+            MEMBERS.delete(cursor, "barrier", [kept.barrier.id for kept in barriers])
+
+        self._write(write)
+        Workflow.objects.using(self._using).filter(pk=workflow_id).update(
+            remaining=F("remaining") + remaining, finished_at=None, expires_at=None, revoked_at=None
+        )
 
     def note(self, changes: Changes, now_ms: int) -> list[str]:
         """Keep what has changed. Return the ids of the workflows that have finished with it."""
@@ -113,6 +118,7 @@ class Workflows(BaseWorkflows):
                 _update_barrier(cursor, kept)
             _open(cursor, changes.opened, now_ms)
             _end(cursor, changes.ended)
+            _change_steps(cursor, changes.moved, "target = NULL, position = NULL, callbacks = ''", [])
             return [one for one in changes.remaining if self._count(cursor, one, changes, now_ms)]
 
         return self._write(write)
@@ -135,6 +141,10 @@ class Workflows(BaseWorkflows):
         return True
 
     # Reading
+
+    def head(self, workflow_id: str) -> Head | None:
+        """Return a workflow, without a lock."""
+        return self._ask(lambda cursor: _heads(cursor, [workflow_id])).get(workflow_id)
 
     def steps(self, step_ids: Sequence[str], *, texts: bool = False) -> dict[str, KeptStep]:
         """Return steps; ``texts``: with their signatures."""
@@ -229,8 +239,31 @@ class Workflows(BaseWorkflows):
 
         return self._ask(read)
 
+    def unfinished(self, *, before_ms: int, limit: int) -> list[str]:
+        """Return the ids of workflows that were sent before a moment and have not finished, oldest first."""
+        found = Workflow.objects.using(self._using).filter(finished_at=None, created_at__lt=clock.from_ms(before_ms))
+        return self._ask(lambda _: [str(pk) for pk in found.order_by("id").values_list("pk", flat=True)[:limit]])
+
+    def prune(self, *, limit: int) -> int:
+        """Delete about ``limit`` rows of workflows whose time is over. Return how many; under the limit: all."""
+        return self._write(lambda cursor: pruning.prune(cursor, self._using, limit))
+
     def _write(self, action: Callable[[CursorWrapper], T]) -> T:
         return self._run(action, wait_ms=self._wait_ms)
+
+
+def _heads(cursor: CursorWrapper, workflow_ids: Sequence[str], more: str = "") -> dict[str, Head]:
+    to_id = id_writer(cursor)
+    ids = sorted(workflow_ids)  # in one order, so that nobody waits in a circle
+    heads: dict[str, Head] = {}
+    for start in range(0, len(ids), BATCH):
+        some = [to_id(one) for one in ids[start : start + BATCH]]
+        cursor.execute(f"{_HEAD} ({marks(len(some))}) ORDER BY id {more}", some)
+        for row in cursor.fetchall():
+            touched, root_id, parent_id = bool(row[3]), id_of(row[4]), id_of(row[5])
+            head = Head(str(id_of(row[0])), row[1], row[2], touched, root_id, parent_id, row[6] is not None)
+            heads[head.id] = head
+    return heads
 
 
 def _insert(cursor: CursorWrapper, plan: Plan) -> None:

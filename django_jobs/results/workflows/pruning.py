@@ -1,0 +1,51 @@
+"""Deleting workflows whose time is over, a bounded number of rows at a time: one may have a hundred thousand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django_jobs import clock
+from django_jobs.models.workflow import Workflow, WorkflowBarrier, WorkflowMember, WorkflowScope, WorkflowStep
+
+if TYPE_CHECKING:
+    from django.db.backends.utils import CursorWrapper
+
+
+#: Ids of one statement.
+_BATCH = 500
+
+
+def prune(cursor: CursorWrapper, using: str, limit: int) -> int:
+    """Delete about ``limit`` rows, those of what is over the longest first. Return how many."""
+    over = Workflow.objects.using(using).filter(expires_at__lte=clock.now()).order_by("expires_at")
+    done = 0
+    for workflow_id in over.values_list("pk", flat=True)[:limit]:
+        done += _delete(using, workflow_id, limit - done)
+        if done >= limit:
+            break
+    return done
+
+
+def _delete(using: str, workflow_id: UUID, limit: int) -> int:
+    """Delete rows of a workflow, and the workflow itself when that was all."""
+    barriers = list(
+        WorkflowBarrier.objects.using(using).filter(workflow_id=workflow_id).values_list("pk", flat=True)[:limit]
+    )
+    done = 0
+    for barrier in barriers:
+        members = WorkflowMember.objects.using(using).filter(barrier=barrier)
+        last = members.order_by("position").values_list("position", flat=True)[limit - done : limit - done + 1]
+        bound = next(iter(last), None)
+        done += (members if bound is None else members.filter(position__lt=bound))._raw_delete(using)
+        if done >= limit:
+            return done
+        done += WorkflowBarrier.objects.using(using).filter(pk=barrier)._raw_delete(using)
+    steps = WorkflowStep.objects.using(using).filter(workflow_id=workflow_id)
+    keys = list(steps.values_list("pk", flat=True)[:limit])
+    for start in range(0, len(keys), _BATCH):
+        done += WorkflowStep.objects.using(using).filter(pk__in=keys[start : start + _BATCH])._raw_delete(using)
+    if done >= limit:
+        return done
+    done += WorkflowScope.objects.using(using).filter(workflow_id=workflow_id)._raw_delete(using)
+    return done + Workflow.objects.using(using).filter(pk=workflow_id)._raw_delete(using)

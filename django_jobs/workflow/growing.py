@@ -1,0 +1,59 @@
+"""A group that grows while it runs: a member adds another one."""
+
+from __future__ import annotations
+
+from django_jobs.canvas.expression import as_expression
+from django_jobs.canvas.plan import plan
+from django_jobs.canvas.records import Join
+from django_jobs.envelope import Job
+from django_jobs.exceptions import JobsError
+from django_jobs.identifiers import derived_id
+from django_jobs.results import get_store
+from django_jobs.workflow.advance import Advance
+from django_jobs.workflow.checking import check
+from django_jobs.workflow.starting import workflows_of
+
+
+def grow(job: Job, number: int, canvas: object) -> str:
+    """
+    Add a member to the group that a running step is a member of, and send it. Return its id.
+
+    ``number``: of the member, among those that this job adds; a job that runs again adds the same ones, once. Raises
+    JobsError for a job that is no member of a group, and what sending a canvas raises.
+    """
+    expression = as_expression(canvas, "add_to_chord()")
+    check(expression)
+    store = get_store()
+    workflows = workflows_of(store)
+    if job.workflow_id is None:
+        raise _no_member(job)
+    member_id = derived_id(int(job.id[:8] + job.id[9:13], 16), "grown", job.id, str(number))
+    with store.transaction():
+        heads = workflows.lock([job.workflow_id])
+        step = workflows.steps([job.id]).get(job.id)
+        if step is None or not isinstance(step.continuation, Join):
+            raise _no_member(job)
+        if workflows.steps([member_id]) or workflows.barriers([member_id]):
+            return member_id
+        (kept,) = workflows.barriers([step.continuation.barrier]).values()
+        made = plan(
+            expression,
+            workflow_id=step.workflow_id,
+            continuation=Join(kept.barrier.id, kept.barrier.size),
+            scopes=step.scopes,
+            leads=step.leads,
+            end_id=member_id,
+        )
+        advance = Advance(store, workflows, heads)
+        advance.book.resize(kept, kept.barrier.size + 1)
+        advance.add(made)
+        advance.begin(made)
+        advance.finish()
+    return made.result or member_id
+
+
+def _no_member(job: Job) -> JobsError:
+    return JobsError(
+        f"{job.task}[{job.id}] is no member of a group, so there is none that it could add to. Of a chain in a group"
+        " the last task is the member; self.replace() grows any other place."
+    )

@@ -1,0 +1,116 @@
+"""A failed workflow goes on from the steps that failed: what has succeeded does not run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from django_jobs import GroupResult, State, chain, chord, group
+from django_jobs.canvas.composition import ON_MEMBER_FAILURE, OnMemberFailure
+from django_jobs.exceptions import JobsError
+from tests.workflow.actors import Ledger, act, needs, told
+from tests.workflow.conftest import Stage, sent
+
+
+def test_a_chain_goes_on(stage: Stage, ledger: Ledger, tmp_path: Path):
+    path, flag = str(ledger.path), tmp_path / "flag"
+    last = sent(chain(act.s(label="a", ledger=path), needs.s(path=str(flag)), act.s(label="c", ledger=path)))
+    stage.work()
+    workflow = last.workflow
+    assert workflow is not None
+    assert (workflow.state, workflow.remaining, workflow.failed) == (State.FAILURE, 0, 1)
+    flag.touch()
+    workflow.retry()
+    stage.work()
+    assert last.get(timeout=0) == ["c", ["needs", ["a"]]]
+    assert ledger.calls == {"a[]": 1, "c[['needs', ['a']]]": 1}
+    assert (workflow.state, workflow.remaining, workflow.failed) == (State.SUCCESS, 0, 0)
+    with pytest.raises(JobsError, match="nothing to go on with"):
+        workflow.retry()
+
+
+@pytest.mark.parametrize("rule", ON_MEMBER_FAILURE)
+def test_a_chord_goes_on_when_all_that_failed_have_succeeded(
+    stage: Stage, ledger: Ledger, tmp_path: Path, rule: OnMemberFailure
+):
+    path, flags = str(ledger.path), [tmp_path / name for name in "xy"]
+    members = [act.s(label="a", ledger=path), *(needs.s(path=str(flag)) for flag in flags)]
+    inner = chord(members, act.s(label="body", ledger=path), on_member_failure=rule)
+    last = sent(chain(inner, act.s(label="last", ledger=path)))
+    stage.work()
+    workflow = last.workflow
+    assert workflow is not None
+    assert (workflow.state, workflow.failed) == (State.FAILURE, 2)
+    flags[0].touch()
+    workflow.retry()
+    stage.work()
+    assert (workflow.state, workflow.remaining, workflow.failed) == (State.FAILURE, 0, 1)
+    flags[1].touch()
+    workflow.retry()
+    stage.work()
+    assert last.get(timeout=0) == ["last", ["body", [["a"], ["needs"], ["needs"]]]]
+    assert sum(ledger.calls.values()) == 3
+    assert (workflow.state, workflow.remaining, workflow.failed) == (State.SUCCESS, 0, 0)
+
+
+def test_one_of_two_is_sent_again_by_its_own_handle(stage: Stage, ledger: Ledger, tmp_path: Path):
+    path, flags = str(ledger.path), [tmp_path / name for name in "xy"]
+    error = told.s(label="error", ledger=path)
+    body = act.s(label="body", ledger=path).on_error(error)
+    last = sent(chord([needs.s(path=str(flag)) for flag in flags], body, on_member_failure="wait"))
+    stage.work()
+    assert ledger.told == {"error": 1}
+    for flag, member in zip(flags, last.parent.results, strict=True):
+        flag.touch()
+        member.retry()
+        stage.work()
+    assert last.get(timeout=0) == ["body", [["needs"], ["needs"]]]
+    assert ledger.told == {"error": 1}, "a failure is told once"
+    assert last.workflow is not None
+    assert (last.workflow.remaining, last.workflow.failed) == (0, 0)
+
+
+def test_what_has_opened_does_not_open_again(stage: Stage, ledger: Ledger, tmp_path: Path):
+    path, flag = str(ledger.path), tmp_path / "x"
+    members = [act.s(label="a", ledger=path), needs.s(path=str(flag))]
+    last = sent(chord(members, act.s(label="body", ledger=path), allow_failures=1))
+    stage.work()
+    assert last.state == State.SUCCESS
+    flag.touch()
+    last.parent.results[1].retry()
+    stage.work()
+    assert [call for call in ledger.calls if call.startswith("body")] == ["body[[['a'], 'failed']]"]
+    assert last.workflow is not None
+    assert (last.workflow.state, last.workflow.failed) == (State.SUCCESS, 0)
+
+
+def test_a_replaced_step_that_failed_inside_goes_on(stage: Stage, ledger: Ledger, tmp_path: Path):
+    path, flag = str(ledger.path), tmp_path / "x"
+    inside = (act.s(label="inside", ledger=path) | needs.s(path=str(flag))).to_dict()
+    last = sent(act.s(label="a", ledger=path, replacement=inside) | act.s(label="b", ledger=path))
+    stage.work()
+    assert last.workflow is not None
+    assert last.workflow.state == State.FAILURE
+    flag.touch()
+    last.workflow.retry()
+    stage.work()
+    assert last.get(timeout=0) == ["b", ["needs", ["inside"]]]
+    assert last.parent.get(timeout=0) == ["needs", ["inside"]]
+
+
+def test_a_group_alone_goes_on(stage: Stage, ledger: Ledger, tmp_path: Path):
+    flag = tmp_path / "x"
+    handle = sent(group(needs.s(path=str(flag)), act.s(label="a", ledger=str(ledger.path))))
+    stage.work()
+    assert handle.failed()
+    flag.touch()
+    assert handle.workflow is not None
+    handle.workflow.retry()
+    stage.work()
+    assert asked_again(handle) == [["needs"], ["a"]]
+
+
+def asked_again(handle: GroupResult) -> object:
+    """Ask with a new handle: the old one knows how its members had ended."""
+    return GroupResult.restore(handle.id).get(timeout=0)

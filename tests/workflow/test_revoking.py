@@ -1,0 +1,96 @@
+"""Steps and whole workflows that are revoked: what waits never runs, and everything has an end."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_jobs import AsyncResult, State, UpstreamFailed, chain, chord, group
+from django_jobs.exceptions import JobRevoked
+from django_jobs.results import get_store
+from django_jobs.workflow.starting import workflows_of
+from tests.workflow.actors import Ledger, act, told
+from tests.workflow.conftest import Stage, sent
+
+
+def ended(handle: AsyncResult[object]) -> bool:
+    found = handle.workflow
+    assert found is not None
+    return found.ready()
+
+
+@pytest.fixture(autouse=True)
+def _waits(stage: Stage) -> None:
+    if stage.is_eager:
+        pytest.skip("nothing waits there")
+
+
+def test_a_step_that_waits_is_revoked(stage: Stage, ledger: Ledger):
+    made = {name: act.s(label=name, ledger=str(ledger.path)) for name in "abc"}
+    error = told.s(label="error", ledger=str(ledger.path))
+    last = sent(chain(made["a"], made["b"].on_error(error), made["c"]))
+    middle = last.parent
+    assert isinstance(last, AsyncResult)
+    assert (middle.state, last.state) == (State.BLOCKED, State.BLOCKED)
+    assert middle.revoke() is State.REVOKED
+    assert middle.revoke() is State.REVOKED
+    stage.work()
+    assert ledger.calls == {"a[]": 1}
+    assert ledger.told == {"error": 1}
+    with pytest.raises(JobRevoked):
+        middle.get(timeout=0)
+    with pytest.raises(UpstreamFailed, match=middle.id):
+        last.get(timeout=0)
+    assert ended(last)
+
+
+def test_a_member_that_waits_in_its_queue_is_revoked(stage: Stage, ledger: Ledger):
+    members = [act.s(label=name, ledger=str(ledger.path)) for name in "abc"]
+    body = sent(chord(members, act.s(label="body", ledger=str(ledger.path))))
+    assert body.parent.results[1].revoke() is State.REVOKED
+    stage.work()
+    assert ledger.calls == {"a[]": 1, "c[]": 1}
+    with pytest.raises(UpstreamFailed):
+        body.get(timeout=0)
+    assert body.parent.state == State.FAILURE
+
+
+def test_a_whole_workflow_is_revoked(stage: Stage, ledger: Ledger):
+    path = str(ledger.path)
+    error = told.s(label="error", ledger=path)
+    members = [chain(act.s(label=f"a{n}", ledger=path), act.s(label=f"b{n}", ledger=path)) for n in range(5)]
+    last = sent(chord(members, act.s(label="body", ledger=path)).on_error(error) | act.s(label="last", ledger=path))
+    workflow = last.workflow
+    assert workflow is not None
+    assert (workflow.state, workflow.remaining) == (State.STARTED, 12)
+    summary = workflow.revoke()
+    assert (summary.done, summary.skipped) == (12, 0)
+    stage.work()
+    assert ledger.entries() == []
+    assert (workflow.state, workflow.remaining) == (State.REVOKED, 0)
+    assert workflow.revoke().done == 0
+    barriers = workflows_of(get_store()).barriers_of(workflow.id)
+    assert all(kept.resolved_ms is not None for kept in barriers)
+    assert last.state == State.REVOKED
+
+
+def test_a_revoked_workflow_goes_on(stage: Stage, ledger: Ledger):
+    path = str(ledger.path)
+    last = sent(chain(*[act.s(label=name, ledger=path) for name in "abc"]))
+    workflow = last.workflow
+    assert workflow is not None
+    workflow.revoke()
+    stage.work()
+    assert ledger.entries() == []
+    workflow.retry()
+    assert workflow.state == State.STARTED
+    stage.work()
+    assert last.get(timeout=0) == ["c", ["b", ["a"]]]
+    assert (workflow.state, workflow.remaining, workflow.failed) == (State.SUCCESS, 0, 0)
+
+
+def test_a_group_is_revoked(stage: Stage, ledger: Ledger):
+    handle = sent(group(act.s(label=name, ledger=str(ledger.path)) for name in "ab"))
+    handle.revoke()
+    stage.work()
+    assert ledger.entries() == []
+    assert handle.failed()
