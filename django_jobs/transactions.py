@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connections,
+    transaction,
+)
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -28,6 +36,8 @@ ROOM_PER_WAIT, ROOM_LAST = 4.0, 0.25
 
 #: Serialization failure, deadlock, lock not available; lock wait timeout, deadlock, record changed since last read.
 _TRANSIENT_CODES = frozenset({"40001", "40P01", "55P03", 1205, 1213, 1020})
+#: Packet too large; incorrect string value. Of MySQL and MariaDB, where not every driver makes a DataError of them.
+_DATA_CODES = frozenset({1153, 1366})
 #: Undefined table, undefined column, in either numbering.
 _MISSING_CODES = frozenset({"42P01", "42703", 1146, 1054})
 
@@ -133,6 +143,17 @@ def drop_if_broken(alias: str) -> bool:
 def is_transient(error: BaseException) -> bool:
     """Say whether the same transaction, tried again, may well succeed."""
     return code_of(error) in _TRANSIENT_CODES or (isinstance(error, OperationalError) and "locked" in str(error))
+
+
+def is_about_data(error: BaseException) -> bool:
+    """
+    Say whether what is written is at fault, and not the database: tried again it would fail again.
+
+    A driver may refuse it before it gets there, with any exception.
+    """
+    if isinstance(error, DatabaseError | InterfaceError):
+        return isinstance(error, DataError | IntegrityError) or code_of(error) in _DATA_CODES
+    return True
 
 
 def is_missing_table(error: BaseException) -> bool:
