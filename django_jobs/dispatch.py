@@ -143,7 +143,7 @@ def send_following(jobs: Sequence[Job]) -> None:
     if not uses_outbox(alias):
         messages = [to_message(job, _NO_LIMIT) for job in jobs]
         if get_broker().joins_transaction(alias):
-            added = _hand_over(jobs, messages)
+            added = get_broker().enqueue(messages)  # whatever has become of an earlier try to send something
             register(lambda: _announce(jobs, added), using=alias)
         else:
             register(lambda: _announce(jobs, _hand_over(jobs, messages)), using=alias)

@@ -34,6 +34,7 @@ from django_jobs.exceptions import (
     ResultNotStorable,
     Retry,
     Snooze,
+    StoreUnavailable,
     UnknownTask,
     WorkerLost,
 )
@@ -50,6 +51,7 @@ from django_jobs.outcome import (
     Snoozed,
     Succeeded,
     Undeliverable,
+    Unsettled,
 )
 from django_jobs.registry import RegisteredTask, registry
 from django_jobs.retry import delay_after, matches
@@ -180,6 +182,8 @@ def prepare(job: Job, delivery: Delivery) -> Attempt | Outcome:
         return Revoked(error_of(error)) if options.missing == "discard" else Failed(error_of(error), error)
     except DecodeError as error:
         return Failed(error_of(error), error)
+    except StoreUnavailable as error:  # what comes before its arguments cannot be read now: that is not its fault
+        return Unsettled(error_of(error))
     except Exception as error:  # noqa: BLE001 - a model instance comes from the database, which may be away: that may be retried
         return attempt.raised(error)
     return attempt

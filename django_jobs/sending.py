@@ -15,11 +15,10 @@ from django_jobs.canvas.plan import plan
 from django_jobs.canvas.records import Barrier, Join, Plan, Step, Then
 from django_jobs.canvas.signature import Signature
 from django_jobs.conf import settings
-from django_jobs.exceptions import JobsError, PayloadTooLarge
+from django_jobs.exceptions import JobsError
 from django_jobs.identifiers import parse_id
 from django_jobs.results import get_store
-from django_jobs.serializers import dump_packed
-from django_jobs.workflow.checking import check, signatures_in
+from django_jobs.workflow.checking import check, check_sizes, signatures_in
 from django_jobs.workflow.jobs import options_of
 
 Handle = AsyncResult[Any] | GroupResult
@@ -44,7 +43,7 @@ def send(expression: Expression) -> Handle | None:
             # The same logical operation: it has been sent, with other ids for all that it does not name.
             return GroupResult.restore(handle.id) if isinstance(handle, GroupResult) else AsyncResult(handle.id)
         raise JobsError(f"A canvas cannot take the job_id of a job that was sent before: {', '.join(sorted(known))}.")
-    _check_sizes(made)
+    check_sizes(made)
     using = expression.options.get("using") or settings.database
     name = _name_of(expression)
     if using != settings.database and connections[using].in_atomic_block:
@@ -68,17 +67,6 @@ def _known(expression: Expression) -> set[str]:
     store = get_store()
     workflows = workflow.workflows_of(store)
     return {*store.get_many(named), *workflows.steps(named), *workflows.barriers(named)}
-
-
-def _check_sizes(made: Plan) -> None:
-    limit = settings.max_payload
-    for step in made.steps:
-        size = len(dump_packed(step.signature.to_dict()))
-        if size > limit:
-            raise PayloadTooLarge(
-                f"The signature of {step.signature.task} is {size:,} bytes large; DJANGO_JOBS['MAX_PAYLOAD'] allows"
-                f" {limit:,}. Store the data (a model, a file, the cache) and pass its key."
-            )
 
 
 def _name_of(expression: Expression) -> str:

@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connections,
+    transaction,
+)
 
 from django_jobs.bounds import Bounds
 
@@ -32,6 +40,8 @@ ROOM_PER_WAIT, ROOM_LAST = 4.0, 0.25
 _TRANSIENT_CODES = frozenset({"40001", "40P01", "55P03", 1205, 1213, 1020})
 #: Of these: a lock that others hold was waited for in vain.
 _LOCKED_CODES = frozenset({"55P03", 1205})
+#: Packet too large; incorrect string value. Of MySQL and MariaDB, where not every driver makes a DataError of them.
+_DATA_CODES = frozenset({1153, 1366})
 #: Undefined table, undefined column, in either numbering.
 _MISSING_CODES = frozenset({"42P01", "42703", 1146, 1054})
 
@@ -148,6 +158,17 @@ def is_transient(error: BaseException) -> bool:
 def is_locked_out(error: BaseException) -> bool:
     """Say whether a lock that others hold was waited for in vain."""
     return code_of(error) in _LOCKED_CODES
+
+
+def is_about_data(error: BaseException) -> bool:
+    """
+    Say whether what is written is at fault, and not the database: tried again it would fail again.
+
+    A driver may refuse it before it gets there, with any exception.
+    """
+    if isinstance(error, DatabaseError | InterfaceError):
+        return isinstance(error, DataError | IntegrityError) or code_of(error) in _DATA_CODES
+    return True
 
 
 def is_missing_table(error: BaseException) -> bool:

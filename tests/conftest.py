@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 from django.db import connections
+from hypothesis import HealthCheck, settings
 
 from tests.services import REDIS_VARIABLES, named_redis, why_missing
+
+# How fast examples are drawn says how busy the machine is, and nothing about what is tested.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(params=REDIS_VARIABLES)
@@ -65,6 +70,6 @@ def _audible() -> None:
     """Let our loggers speak as they do by default: a command that ran in this process has given them a level."""
     logging.disable(logging.NOTSET)
     for name, logger in logging.Logger.manager.loggerDict.items():
-        if isinstance(logger, logging.Logger) and name.partition(".")[0] == "django_jobs":
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in ("django_jobs", "django"):
             logger.disabled, logger.propagate = False, True
             logger.setLevel(logging.NOTSET)

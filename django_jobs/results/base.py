@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django_jobs.states import TERMINAL_STATES
@@ -70,6 +70,15 @@ class Settled(NamedTuple):
         return self.state in TERMINAL_STATES
 
 
+class Written(NamedTuple):
+    """What became of records."""
+
+    #: Ids whose row was newer and stayed as it was.
+    stayed: list[str]
+    #: Ids of those that the database refused for their data: what stands there is FAILURE ``ResultNotStorable``.
+    refused: frozenset[str] = frozenset()
+
+
 class Remembered(NamedTuple):
     """What is remembered of a broker."""
 
@@ -126,6 +135,10 @@ class BaseStore(abc.ABC):
     def transaction(self) -> AbstractContextManager[Any]:
         """Open the transaction in which a batch is settled; a store without transactions returns a null context."""
 
+    def savepoint(self) -> AbstractContextManager[Any]:
+        """Open a part of that transaction which an error undoes alone; null without transactions."""
+        return nullcontext()
+
     @abc.abstractmethod
     def record(self, records: Sequence[Record]) -> list[str]:
         """
@@ -133,6 +146,10 @@ class BaseStore(abc.ABC):
 
         A record that the database refuses for its data alone is stored as FAILURE ``ResultNotStorable`` instead.
         """
+
+    def write(self, records: Sequence[Record]) -> Written:
+        """Write these as ``record`` does, and tell what became of them."""
+        return Written(self.record(records))
 
     def reopen(self, records: Sequence[Record]) -> list[str]:
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import (
@@ -20,7 +20,7 @@ from django_jobs.conf import SETTING, as_ms, is_delay, nearest
 from django_jobs.exceptions import JobsConfigurationError, StoreUnavailable
 from django_jobs.models.result import JobResult
 from django_jobs.results import pruning, reading
-from django_jobs.results.base import BaseStore, Record, Remembered, Settled, StoredResult, may_reopen
+from django_jobs.results.base import BaseStore, Record, Remembered, Settled, StoredResult, Written, may_reopen
 from django_jobs.results.cleaning import bare, batches, clean, not_storable, size_of
 from django_jobs.results.continuity import known_of, remember
 from django_jobs.results.outbox import RELAY_WAIT_MS, Outbox
@@ -37,8 +37,6 @@ OPTIONS: Mapping[str, float] = {"PATIENCE": 20, "TIMEOUT": 5}
 
 #: A row larger than this is measured against what the server takes before it is sent.
 _LARGE = 1024 * 1024
-#: Packet too large; incorrect string value. Of MySQL and MariaDB, where not every driver makes a DataError of them.
-_DATA_CODES = frozenset({1153, 1366})
 
 
 class DatabaseStore(BaseStore):
@@ -84,16 +82,26 @@ class DatabaseStore(BaseStore):
         with self._explaining(), transactions.own(self.using, wait_ms=self.patience_ms):
             yield
 
+    def savepoint(self) -> AbstractContextManager[None]:
+        """Open a part of the transaction that an error undoes alone."""
+        return transaction.atomic(self.using)
+
     def record(self, records: Sequence[Record]) -> list[str]:
         """Write these, all or none. Return the ids whose row was newer and stayed as it was."""
+        return self.write(records).stayed
+
+    def write(self, records: Sequence[Record]) -> Written:
+        """Write these as ``record`` does, and tell what became of them."""
         if not records:
-            return []
+            return Written([])
         at_once = self._record_at_once(records)
         if at_once is not None:
-            return at_once
+            return Written(at_once)
 
-        def write(cursor: CursorWrapper) -> list[str]:
-            return [job_id for batch in batches(records) for job_id in self._write(cursor, clean(batch))]
+        def write(cursor: CursorWrapper) -> Written:
+            refused: set[str] = set()
+            stayed = [job_id for batch in batches(records) for job_id in self._write(cursor, clean(batch), refused)]
+            return Written(stayed, frozenset(refused))
 
         return self._run(write, wait_ms=self.patience_ms)
 
@@ -123,20 +131,24 @@ class DatabaseStore(BaseStore):
             transactions.drop_if_broken(self.using)
             return None
 
-    def _write(self, cursor: CursorWrapper, batch: list[Record]) -> list[str]:
-        """Write a batch; when the database refuses its data, by halves, until what is wrong stands alone."""
+    def _write(self, cursor: CursorWrapper, batch: list[Record], refused: set[str]) -> list[str]:
+        """
+        Write a batch; when the database refuses its data, by halves, until what is wrong stands alone. Return the ids
+        of those that stayed, and add those that were ``refused``.
+        """
         try:
             if len(batch) == 1:
                 self._check_size(cursor, batch[0])
             with transaction.atomic(self.using):
                 return self._writer(cursor, batch)
         except (DatabaseError, ValueError, OverflowError) as error:
-            if not _is_about_data(error):
+            if not transactions.is_about_data(error):
                 raise
             if len(batch) == 1:
+                refused.add(batch[0].id)
                 return self._write_without(cursor, batch[0], error)
         half = len(batch) // 2
-        return self._write(cursor, batch[:half]) + self._write(cursor, batch[half:])
+        return self._write(cursor, batch[:half], refused) + self._write(cursor, batch[half:], refused)
 
     def _write_without(self, cursor: CursorWrapper, record: Record, error: Exception) -> list[str]:
         """Write that a record could not be written, with as much of it as the database takes."""
@@ -147,7 +159,7 @@ class DatabaseStore(BaseStore):
                 with transaction.atomic(self.using):
                     return self._writer(cursor, [substitute])
             except (DatabaseError, ValueError, OverflowError) as again:
-                if not _is_about_data(again):
+                if not transactions.is_about_data(again):
                     raise
         return self._writer(cursor, [bare(told)])
 
@@ -162,21 +174,11 @@ class DatabaseStore(BaseStore):
 
     @property
     def _writer(self) -> Callable[[CursorWrapper, Sequence[Record]], list[str]]:
-        return WRITES[self._vendor]
-
-    @property
-    def _vendor(self) -> str:
-        vendor = connections[self.using].vendor
-        if vendor not in WRITES:
-            raise JobsConfigurationError(
-                f"Results are kept on PostgreSQL, MySQL, MariaDB and SQLite; {self.using!r} is {vendor}. Name another"
-                " alias in DJANGO_JOBS['DATABASE'], or a store of your own in DJANGO_JOBS['RESULTS']['STORE']."
-            )
-        return vendor
+        return WRITES[_vendor_of(self.using)]
 
     def update_meta(self, record: Record) -> bool:
         """Write state and meta of a running job. False: the row was newer."""
-        touch = TOUCHES[self._vendor]
+        touch = TOUCHES[_vendor_of(self.using)]
         (cleaned,) = clean([record])
         return self._run(lambda cursor: touch(cursor, cleaned), wait_ms=self.timeout_ms)
 
@@ -208,7 +210,7 @@ class DatabaseStore(BaseStore):
                 for record in records
                 if (found := kept.get(record.id)) and may_reopen(record.fence, kept_state=found[0], kept_fence=found[1])
             ]
-            stayed = {job_id for batch in batches(ended) for job_id in self._write(cursor, clean(batch))}
+            stayed = {job_id for batch in batches(ended) for job_id in self._write(cursor, clean(batch), set())}
             return [record.id for record in ended if record.id not in stayed]
 
         return self._run(write, wait_ms=self.timeout_ms) if records else []
@@ -283,8 +285,11 @@ class DatabaseStore(BaseStore):
             ) from error
 
 
-def _is_about_data(error: Exception) -> bool:
-    """Say whether the data is what the database refuses. (A driver may refuse it before it gets there.)"""
-    if isinstance(error, DatabaseError):
-        return isinstance(error, DataError | IntegrityError) or transactions.code_of(error) in _DATA_CODES
-    return True
+def _vendor_of(using: str) -> str:
+    vendor = connections[using].vendor
+    if vendor not in WRITES:
+        raise JobsConfigurationError(
+            f"Results are kept on PostgreSQL, MySQL, MariaDB and SQLite; {using!r} is {vendor}. Name another alias in"
+            " DJANGO_JOBS['DATABASE'], or a store of your own in DJANGO_JOBS['RESULTS']['STORE']."
+        )
+    return vendor

@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from django_jobs.results import get_store
-from django_jobs.results.base import BaseStore, Record, Settled, StoredResult
+from django_jobs.results.base import BaseStore, Record, Settled, StoredResult, Written
 from django_jobs.results.store import DatabaseStore
 from django_jobs.results.upsert.guard import wins
 from django_jobs.states import TERMINAL_STATES
@@ -118,9 +118,17 @@ class EitherStore(BaseStore):
         """Open a transaction of the store in use."""
         return self._store().transaction()
 
+    def savepoint(self) -> AbstractContextManager[Any]:
+        """Open a part of it that an error undoes alone."""
+        return self._store().savepoint()
+
     def record(self, records: Sequence[Record]) -> list[str]:
         """Write these. Return the ids whose row was newer and stayed as it was."""
         return self._store().record(records)
+
+    def write(self, records: Sequence[Record]) -> Written:
+        """Write these, and tell what became of them."""
+        return self._store().write(records)
 
     def reopen(self, records: Sequence[Record]) -> list[str]:
         """Write these over rows that have ended and are of an earlier generation. Return the ids of those written."""

@@ -112,7 +112,8 @@ class Atomic:
         if workflow.record(self._store, [record], replaced):
             return False
         if job.outbox and self._store.outbox is not None:
-            self._store.outbox.settle([(job.id, job.generation)], [], resend_ms=settings.outbox_resend_ms)
+            # With the next attempt, if another run of this one has asked for it.
+            self._store.outbox.settle([(job.id, job.generation + 1)], [], resend_ms=settings.outbox_resend_ms)
         return True
 
     @staticmethod

@@ -38,7 +38,7 @@ from django_jobs.registry import registry
 from django_jobs.results.base import BaseStore, Record, Settled
 from django_jobs.results.outbox import Again, Kept
 from django_jobs.results.recording import record_of, record_of_undecodable
-from django_jobs.states import State
+from django_jobs.states import TERMINAL_STATES, State
 from django_jobs.worker import announce
 from django_jobs.worker.continuity import Continuity
 from django_jobs.worker.slots import Finished
@@ -150,8 +150,10 @@ class Settler:
         self._stayed |= stayed
         outbox = self._store.outbox
         if outbox is not None and (plan.ended or plan.again):
+            # Before an end that was just written, another run of the same attempt may have asked for the next one.
+            written = {record.id for record in records if record.state in TERMINAL_STATES}
             outbox.settle(
-                [ended for ended in plan.ended if ended[0] not in stayed],
+                [(one, generation + (one in written)) for one, generation in plan.ended if one not in stayed],
                 [again for again in plan.again if again.id not in stayed],
                 resend_ms=settings.outbox_resend_ms,
             )
@@ -198,13 +200,13 @@ class Settler:
             if claimed.body.startswith(OUTBOX_MARK):
                 plan.ended.append(_outboxed(finished))
             return
-        if isinstance(outcome, Replaced):
-            plan.replaced[job.id] = outcome.expression
         again = _following(claimed, job, outcome)
         options = options_in_force(registry.get(job.task), job)
         # A job that has crashed has a row already, which says so and must not go on saying that it waits.
         if claimed.crashes or self._is_recorded(job, outcome, options):
             plan.records.append(self._record_of(finished, job, outcome, options, again))
+        if isinstance(outcome, Replaced):
+            plan.replaced[job.id] = outcome.expression
         if again is None:
             plan.acks.append(claimed)
         else:

@@ -19,6 +19,7 @@ from django_jobs.results.workflows import BaseWorkflows, Head, KeptStep
 from django_jobs.states import State
 from django_jobs.workflow import jobs as making
 from django_jobs.workflow.book import StoredBook
+from django_jobs.workflow.passing import through_middleware
 
 logger = logging.getLogger("django_jobs")
 
@@ -69,6 +70,7 @@ class Advance:
         """Start a plan that is kept. ``source``: what its first steps get before their own arguments."""
         self.book.add(made)
         self.book.workflow_id = made.workflow_id
+        self.book.changes.count(made.workflow_id)  # of a group of nothing that was all
         following = begin(self.book, made)
         if source is not None:
             roots = set(made.roots)
@@ -104,18 +106,19 @@ class Advance:
             self.add(made)
         self.begin(made)
 
-    def finish(self) -> None:
-        """Write and send all that follows."""
+    def finish(self, *, is_sending: bool = False) -> None:
+        """Write and send all that follows. ``is_sending``: somebody sends it, who is told what middleware raises."""
         to_send: list[Job] = []
         while self._ends or self._opened:
             while self._ends:
                 self._follow(*self._ends.popleft())
             jobs = self._make_jobs()
-            passed = dispatch.through_middleware(jobs)
-            dropped = {job.id for job in jobs} - {job.id for job in passed}
-            for job in (job for job in jobs if job.id in dropped):
-                self._end_unsent(self.book.step(job.id), making.was_dropped(), State.REVOKED, job)
+            passed, errors = through_middleware(self._store, jobs, raises=is_sending)
             to_send += passed
+            for job in _without(jobs, passed):
+                error = errors.get(job.id)
+                state = State.REVOKED if error is None else State.FAILURE
+                self._end_unsent(self.book.step(job.id), error or making.was_dropped(), state, job)
             self._write_records()
         self._workflows.note(self.book.changes, clock.now_ms())
         dispatch.send_following(to_send)
@@ -207,3 +210,10 @@ class Advance:
                 # It was revoked while it waited, and counted then.
                 self.book.changes.count(record.workflow_id, remaining=1)
         self._records = []
+
+
+def _without(jobs: Sequence[Job], passed: Sequence[Job]) -> list[Job]:
+    if passed is jobs:
+        return []
+    kept = {job.id for job in passed}
+    return [job for job in jobs if job.id not in kept]

@@ -7,10 +7,12 @@ from typing import Any
 
 from django_jobs.canvas.composition import Chain, Chord, Group
 from django_jobs.canvas.expression import Expression
+from django_jobs.canvas.records import Plan
 from django_jobs.canvas.signature import Signature
-from django_jobs.conf import nearest
-from django_jobs.exceptions import UnknownTask
+from django_jobs.conf import nearest, settings
+from django_jobs.exceptions import PayloadTooLarge, UnknownTask
 from django_jobs.registry import registry
+from django_jobs.serializers import dump_packed
 
 #: In the place of the value of what comes before.
 _VALUE = object()
@@ -41,6 +43,18 @@ def check(expression: Expression) -> None:
         except TypeError as error:
             what = _BEFORE[given] if args is not signature.args else ""
             raise TypeError(f"{signature.task}{task.call_signature}: {error}{what}.") from None
+
+
+def check_sizes(made: Plan) -> None:
+    """Check that the signatures of a plan can travel. Raises EncodeError, PayloadTooLarge."""
+    limit = settings.max_payload
+    for step in made.steps:
+        size = len(dump_packed(step.signature.to_dict()))
+        if size > limit:
+            raise PayloadTooLarge(
+                f"The signature of {step.signature.task} is {size:,} bytes large; DJANGO_JOBS['MAX_PAYLOAD'] allows"
+                f" {limit:,}. Store the data (a model, a file, the cache) and pass its key."
+            )
 
 
 def signatures_in(expression: Expression) -> Iterator[tuple[Signature, tuple[Any, ...]]]:

@@ -10,7 +10,7 @@ from django_jobs.exceptions import JobsError
 from django_jobs.identifiers import derived_id
 from django_jobs.results import get_store
 from django_jobs.workflow.advance import Advance
-from django_jobs.workflow.checking import check
+from django_jobs.workflow.checking import check, check_sizes
 from django_jobs.workflow.starting import workflows_of
 
 
@@ -44,11 +44,12 @@ def grow(job: Job, number: int, canvas: object) -> str:
             leads=step.leads,
             end_id=member_id,
         )
+        check_sizes(made)
         advance = Advance(store, workflows, heads)
         advance.book.resize(kept, kept.barrier.size + 1)
         advance.add(made)
         advance.begin(made)
-        advance.finish()
+        advance.finish(is_sending=True)
     return made.result or member_id
 
 

@@ -8,11 +8,14 @@ forget the rest of the canvas, and what follows is decided exactly once: by whoe
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from django_jobs import transactions
 from django_jobs.canvas.expression import Expression
 from django_jobs.canvas.records import Plan
+from django_jobs.exceptions import BrokerUnavailable, StoreUnavailable
 from django_jobs.execution import error_of
 from django_jobs.results.base import GENERATION_BITS, BaseStore, Record
 from django_jobs.results.recording import UNSURE
@@ -20,6 +23,8 @@ from django_jobs.results.workflows import BaseWorkflows
 from django_jobs.states import TERMINAL_STATES, State
 from django_jobs.workflow.advance import Advance
 from django_jobs.workflow.replacing import REPLACED_BY, plan_replacement
+
+logger = logging.getLogger("django_jobs")
 
 #: By the id of the job that asked for it: what takes its place.
 Replacements = Mapping[str, Expression]
@@ -43,7 +48,36 @@ def record(store: BaseStore, records: Sequence[Record], replaced: Replacements =
     workflows = store.workflows
     if workflows is None or not concerns(records, replaced):
         return store.record([one._replace(workflow_id=one.workflow_id or None) for one in records])
-    records = _certain(workflows, records)
+    return _by_parts(store, workflows, _certain(workflows, records), replaced)
+
+
+def _by_parts(
+    store: BaseStore, workflows: BaseWorkflows, records: Sequence[Record], replaced: Replacements
+) -> list[str]:
+    """
+    Record ends and follow them; when that cannot be done, by halves, until what is wrong stands alone: what cannot be
+    read, or kept, is the user's and of whatever version of the code, and the other jobs must not suffer for it.
+    """
+    try:
+        with store.savepoint():
+            return _follow(store, workflows, records, replaced)
+    except (StoreUnavailable, BrokerUnavailable):
+        raise
+    except Exception as error:
+        if not transactions.is_about_data(error):
+            raise
+        if len(records) > 1:
+            half = len(records) // 2
+            parts = (records[:half], records[half:])
+            return [one for part in parts for one in _by_parts(store, workflows, part, replaced)]
+        (alone,) = records
+        if alone.id in replaced:
+            return _by_parts(store, workflows, [_failed(alone, error)], _NONE)
+        logger.exception("The job %s has ended, but what follows it in its workflow cannot be told", alone.id)
+        return store.record(records)
+
+
+def _follow(store: BaseStore, workflows: BaseWorkflows, records: Sequence[Record], replaced: Replacements) -> list[str]:
     heads = workflows.lock(
         sorted({one.workflow_id for one in records if one.workflow_id and one.state in TERMINAL_STATES})
     )
@@ -51,14 +85,16 @@ def record(store: BaseStore, records: Sequence[Record], replaced: Replacements =
     advance.load([one.id for one in records if one.workflow_id in heads])
     plans: dict[str, Plan] = {}
     records = [_replacing(advance, one, replaced, plans) for one in records]
-    stayed = set(store.record(records))
+    written = store.write(records)
+    stayed = set(written.stayed)
     for one in records:
         if one.id in stayed or one.state not in TERMINAL_STATES:
             continue
-        if one.id in plans:
+        failed = one.state != State.SUCCESS or one.id in written.refused
+        if one.id in plans and not failed:
             advance.replace(one, plans[one.id])
         elif one.workflow_id in heads:
-            advance.step_ended(one.id, failed=one.state != State.SUCCESS, generation=one.fence >> GENERATION_BITS)
+            advance.step_ended(one.id, failed=failed, generation=one.fence >> GENERATION_BITS)
     advance.finish()
     return list(stayed)
 
@@ -70,14 +106,20 @@ def _replacing(advance: Advance, record: Record, replaced: Replacements, plans: 
     try:
         made = plans[record.id] = plan_replacement(advance.book.find(record.id), replaced[record.id])
     except Exception as error:  # noqa: BLE001 - the canvas is the user's
-        told = error_of(error)
-        return record._replace(
-            state=State.FAILURE.value,
-            exception_type=told.type,
-            exception=told.text,
-            traceback=told.traceback,
-        )
+        return _failed(record, error)
     return record._replace(meta=json.dumps({REPLACED_BY: made.result}))
+
+
+def _failed(record: Record, error: BaseException) -> Record:
+    """Return what is recorded of a job whose replacement cannot be sent."""
+    told = error_of(error)
+    return record._replace(
+        state=State.FAILURE.value,
+        meta=None,
+        exception_type=told.type,
+        exception=told.text,
+        traceback=told.traceback,
+    )
 
 
 def _certain(workflows: BaseWorkflows, records: Sequence[Record]) -> list[Record]:

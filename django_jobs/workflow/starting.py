@@ -45,7 +45,7 @@ def start(made: Plan, *, name: str) -> None:
             )  # fmt: skip
             advance = Advance(store, workflows, {head.id: head})
             advance.begin(made)
-            advance.finish()
+            advance.finish(is_sending=True)
     except StoreUnavailable as error:
         raise EnqueueError(f"{name} could not be sent: {error}", job_ids=tuple(made.roots)) from error
 

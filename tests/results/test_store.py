@@ -270,11 +270,11 @@ class TestReopen:
         before = store._write
         tries = []
 
-        def deadlock_once(cursor: Any, batch: list[Record]) -> list[str]:
+        def deadlock_once(cursor: Any, batch: list[Record], refused: set[str]) -> list[str]:
             tries.append(batch)
             if len(tries) == 1:
                 raise OperationalError("deadlock detected")
-            return before(cursor, batch)
+            return before(cursor, batch, refused)
 
         def repeat(alias: str, action: Callable[[], list[str]], *, wait_ms: int) -> list[str]:
             with suppress(OperationalError), transaction.atomic(alias):

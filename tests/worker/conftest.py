@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,20 @@ class Worker:
                 os.kill(pid, signal.SIGKILL)
 
 
+def launch(flags: Sequence[str], environment: Mapping[str, str], log: Path) -> Worker:
+    """Start a worker with these flags."""
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "django", "runworker", "--no-reload", *flags],
+            env=dict(environment),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+    return Worker(process, log)
+
+
 @pytest.fixture(params=["redis", "database"])
 def jobs_settings(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[dict[str, Any]]:
     """The DJANGO_JOBS of this test and of its workers."""
@@ -111,20 +125,9 @@ def start_worker(
     started: list[Worker] = []
 
     def start(*flags: str, **changed: Any) -> Worker:
-        log = tmp_path / f"worker-{len(started)}.log"
         environment = child_environment(DJANGO_JOBS_TEST_SETTINGS=json.dumps(jobs_settings | changed))
-        with log.open("w") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "django", "runworker", "--loglevel", "INFO", "--no-reload", *flags],
-                env=environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                text=True,
-                cwd=Path(__file__).parents[2],
-            )
-        worker = Worker(process, log)
-        started.append(worker)
-        return worker
+        started.append(launch(("--loglevel", "INFO", *flags), environment, tmp_path / f"worker-{len(started)}.log"))
+        return started[-1]
 
     yield start
     for worker in started:

@@ -55,6 +55,22 @@ def needs(*args: Any, path: str) -> Any:
     return ["needs", *args]
 
 
+@job(name="tests.workflow.returns_much")
+def returns_much(*args: Any) -> str:
+    """Return more than a database takes, where the test has made it small."""
+    return "x" * 5_000_000
+
+
+#: What ``makes_room`` makes room for: a test says.
+REPLACEMENT: Any = None
+
+
+@job(bind=True, name="tests.workflow.makes_room")
+def makes_room(self: JobContext) -> None:
+    """Make room for a canvas that cannot travel."""
+    self.replace(REPLACEMENT)
+
+
 @job(name="tests.workflow.told")
 def told(request: Any, exception: Exception, traceback: str, *, label: str, ledger: str) -> None:
     """Be told of a failure."""

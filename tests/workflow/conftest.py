@@ -111,9 +111,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         # Without the database, the testing kit keeps everything in memory.
-        if item.path.is_relative_to(here) and "[memory" not in item.name:
+        if item.path.is_relative_to(here) and "memory" not in item.name:
             # Only those that are used: emptying all of them takes longer than most tests.
-            named = {alias_of(name) for name in DATABASES if f"[{name}" in item.name or f"[redis-{name}" in item.name}
+            world = getattr(item, "callspec", None) and item.callspec.params.get("stage", "")  # type: ignore[attr-defined]
+            named = {alias_of(name) for name in DATABASES if name in (world or item.name)}
             databases = ["default", *(alias for alias in named if alias not in ("default", None))]
             item.add_marker(pytest.mark.django_db(transaction=True, databases=databases))
 
