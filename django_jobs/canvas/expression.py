@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, NoReturn, Self
 
+from asgiref.sync import sync_to_async
+
 from django_jobs.calls import CALL_OPTIONS
 from django_jobs.canvas.habits import ATTRIBUTES
 from django_jobs.exceptions import DecodeError, JobsError
@@ -139,6 +141,16 @@ class Expression(ABC):
         """Send it as ``delay`` does, with options of this call; those that are None say nothing."""
         said = {name: value for name, value in options.items() if value is not None}
         return type(self).send(self.clone(args, kwargs, **said))
+
+    async def adelay(self, *args: Any, **kwargs: Any) -> Any:
+        """Send it from async code. See ``delay``."""
+        return await sync_to_async(self.apply_async)(args, kwargs)
+
+    async def aapply_async(
+        self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
+        """Send it from async code. See ``apply_async``."""
+        return await sync_to_async(self.apply_async)(args, kwargs, **options)
 
     def __or__(self, other: Any) -> Expression:
         """Let another expression follow this one, with its value."""

@@ -203,6 +203,15 @@ def test_a_canvas_is_sent_by_calling_it(canvas: Expression, monkeypatch: pytest.
     assert sent == [canvas]
 
 
+async def test_a_canvas_is_sent_from_async_code(monkeypatch: pytest.MonkeyPatch):
+    sent: list[Expression] = []
+    monkeypatch.setattr(Expression, "send", sent.append)
+    await add.adelay(1, x=2)
+    await chain(add, add).aapply_async((1,), kwargs={"x": 2}, queue="mail")
+    first = Signature.s("shop.add", 1, 2, 2, x=2)
+    assert sent == [first, chain(first, add).set(queue="mail")]
+
+
 def test_a_partial_canvas_is_called_with_what_comes_first(monkeypatch: pytest.MonkeyPatch):
     sent: list[Expression] = []
     monkeypatch.setattr(Expression, "send", sent.append)
