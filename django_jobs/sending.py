@@ -20,6 +20,7 @@ from django_jobs.identifiers import parse_id
 from django_jobs.results import get_store
 from django_jobs.serializers import dump_packed
 from django_jobs.workflow.checking import check, signatures_in
+from django_jobs.workflow.jobs import options_of
 
 Handle = AsyncResult[Any] | GroupResult
 
@@ -139,10 +140,14 @@ class _Handles:
 
     def _one(self, record_id: str, parent: Handle | None) -> Handle:
         if record_id not in self._barriers:
-            return AsyncResult(record_id, parent=parent)
+            return AsyncResult(record_id, _queue_of(self._steps[record_id]), parent=parent)
         members = self._members[record_id]
         results = [self.handle(members[index]) for index in sorted(members)]
         return GroupResult(record_id, results, parent=parent)
+
+
+def _queue_of(step: Step) -> str:
+    return str(step.signature.options.get("queue") or options_of(step.signature.task).queue)
 
 
 Expression.send = staticmethod(send)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from django_jobs import clock, dispatch
 from django_jobs.canvas.opening import ErrorCall, Following, Opened, begin, follow, report
@@ -18,6 +19,8 @@ from django_jobs.results.workflows import BaseWorkflows, Head, KeptStep
 from django_jobs.states import State
 from django_jobs.workflow import jobs as making
 from django_jobs.workflow.book import StoredBook
+
+logger = logging.getLogger("django_jobs")
 
 #: In front of what a job gets before its arguments: not the value, but the failure of that step or barrier.
 FAILURE_OF = "!"
@@ -77,6 +80,10 @@ class Advance:
         self._workflows.extend(made)
         self.book.changes.count(made.workflow_id, remaining=len(made.steps))
 
+    def open(self, step_ids: Iterable[str], source: str) -> None:
+        """Start steps with the value of another."""
+        self._opened += [Opened(one, source) for one in sorted(step_ids)]
+
     def report(self, workflow_id: str, join: Join, source: str) -> None:
         """Report the value of a step or barrier to a barrier that was opened again."""
         self.book.workflow_id = workflow_id
@@ -117,9 +124,14 @@ class Advance:
         self.book.workflow_id = step.workflow_id
         self.book.changes.count(step.workflow_id, remaining=-1, failed=int(failed))
         quiet = quiet or self._heads[step.workflow_id].is_revoked
-        self._take(follow(self.book, step, failed=failed, quiet=quiet), step.workflow_id)
+        try:
+            self._take(follow(self.book, step, failed=failed, quiet=quiet), step.workflow_id)
+        except LookupError as error:  # somebody has deleted rows: the end is recorded all the same
+            logger.error("What follows %s[%s] is not known: %s", making.task_of(step), step.id, error)  # noqa: TRY400
 
     def _take(self, following: Following, workflow_id: str) -> None:
+        for one in following.opened:
+            self.book.step(one.step)
         self._opened += following.opened
         head = self._heads[workflow_id]
         for ended in following.ended:

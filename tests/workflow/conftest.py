@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,7 +15,7 @@ from django.test import override_settings
 from django_jobs import clock, relay
 from django_jobs.async_result import AsyncResult, GroupResult
 from django_jobs.brokers import get_broker
-from django_jobs.brokers.base import Consumer
+from django_jobs.brokers.base import Claimed, Consumer
 from django_jobs.canvas import Expression
 from django_jobs.envelope import Job
 from django_jobs.execution import Delivery, execute
@@ -58,6 +58,9 @@ class Stage:
     def work(self, rng: random.Random | None = None) -> None:
         """Run all there is to run."""
 
+    def work_once(self) -> None:
+        """Run what is ready now, and nothing that follows."""
+
 
 class Eager(Stage):
     is_eager = True
@@ -84,21 +87,27 @@ class TinyWorker(Stage):
                     return
                 continue
             rng.shuffle(claimed)
-            batch = []
-            for one in claimed:
-                job = read(one)
-                assert isinstance(job, Job), job
-                started_ms = clock.now_ms()
-                outcome = execute(
-                    job, Delivery(deliveries=one.deliveries, inputs=inputs_of, grow=grow, atomic=self.atomic)
-                )
-                batch.append(Finished(one, job, outcome, started_ms, clock.now_ms()))
-            cut = rng.randint(0, len(batch))
-            for part in (batch[:cut], batch[cut:]):
-                if part:
-                    acks = self.settler.settle(part)
-                    if acks:
-                        broker.ack(acks)
+            self._run(claimed, lambda batch: rng.randint(0, len(batch)))
+
+    def work_once(self) -> None:
+        relay.finish(10.0)
+        self._run([one for queue in QUEUES for one in get_broker().claim(self.consumer, queue, 100).jobs], len)
+
+    def _run(self, claimed: list[Claimed], cut: Callable[[list[Finished]], int]) -> None:
+        """Run jobs, and settle them in two parts."""
+        batch = []
+        for one in claimed:
+            job = read(one)
+            assert isinstance(job, Job), job
+            started_ms = clock.now_ms()
+            delivery = Delivery(deliveries=one.deliveries, inputs=inputs_of, grow=grow, atomic=self.atomic)
+            batch.append(Finished(one, job, execute(job, delivery), started_ms, clock.now_ms()))
+        at = cut(batch)
+        for part in (batch[:at], batch[at:]):
+            if part:
+                acks = self.settler.settle(part)
+                if acks:
+                    get_broker().ack(acks)
 
     @staticmethod
     def _has_work() -> bool:
