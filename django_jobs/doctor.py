@@ -58,7 +58,7 @@ _FAULTS = {
     Fault.GHOST: ("{} in a place without a message.", f"Only their ids are left, which are dropped. {_DELETED}"),
 }
 #: What keeps moments of periodic tasks from being fired; the rest may be meant.
-_STOPPED = frozenset({Trouble.OVERDUE, Trouble.UNKNOWN_TASK, Trouble.UNUSABLE, Trouble.REFUSED})
+_STOPPED = frozenset({Trouble.OVERDUE, Trouble.UNKNOWN_TASK, Trouble.UNUSABLE, Trouble.REFUSED, Trouble.DAMAGED})
 _GRAVE = frozenset({Danger.EVICTION, Danger.NO_PERSISTENCE, Danger.SHARED})
 
 

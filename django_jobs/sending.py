@@ -41,7 +41,8 @@ def send(expression: Expression) -> Handle | None:
     known = _known(expression)
     if known:
         if handle is not None and handle.id in known:
-            return handle  # the same logical operation: it has been sent
+            # The same logical operation: it has been sent, with other ids for all that it does not name.
+            return GroupResult.restore(handle.id) if isinstance(handle, GroupResult) else AsyncResult(handle.id)
         raise JobsError(f"A canvas cannot take the job_id of a job that was sent before: {', '.join(sorted(known))}.")
     _check_sizes(made)
     using = expression.options.get("using") or settings.database

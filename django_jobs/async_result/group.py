@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 from django_jobs import operations
 from django_jobs.async_result.handle import AsyncResult, as_seconds
 from django_jobs.async_result.look import Look, look
+from django_jobs.async_result.sent import Sent
 from django_jobs.async_result.waiting import ASK_SECONDS, POLL_FIRST, POLL_LAST, Waited, check_waiting
 from django_jobs.async_result.workflow import WorkflowResult
 from django_jobs.exceptions import JobsError, JobUnknown, ResultTimeout
@@ -25,7 +26,7 @@ Member = Union[AsyncResult[Any], "GroupResult"]
 _BATCH = 500
 
 
-class GroupResult:
+class GroupResult(Sent):
     """
     A group that was sent: the handles of its members, in their order. A member that is a group is a GroupResult.
 

@@ -15,6 +15,7 @@ from asgiref.sync import sync_to_async
 
 from django_jobs import clock, operations
 from django_jobs.async_result.look import Look, look
+from django_jobs.async_result.sent import Sent
 from django_jobs.async_result.waiting import Pause, Waited, steps
 from django_jobs.async_result.workflow import WorkflowResult, cause_of, workflow_of
 from django_jobs.brokers import get_broker
@@ -33,7 +34,7 @@ from django_jobs.states import State
 R = TypeVar("R")
 
 
-class AsyncResult(Generic[R]):
+class AsyncResult(Sent, Generic[R]):
     """
     A job, by its id.
 

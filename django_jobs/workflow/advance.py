@@ -154,7 +154,7 @@ class Advance:
         call_id = derived_id(int(call.id[:8] + call.id[9:13], 16), call.id, str(generation))
         if self._workflows.steps([call_id]) or self._workflows.barriers([call_id]):
             return
-        made = plan(call.errback, workflow_id=workflow_id, end_id=call_id)
+        made = plan(call.errback, workflow_id=workflow_id, end_id=call_id, takes_value=True)
         self.add(made)
         self.begin(made, source=FAILURE_OF + call.failed)
 
@@ -166,7 +166,7 @@ class Advance:
         for one in opened:
             step = texts[one.step]
             head = self._heads[step.workflow_id]
-            source = one.source if one.source is None or step.takes_value or one.source[0] == FAILURE_OF else None
+            source = one.source if step.takes_value else None
             try:
                 job = making.job_of(step, head, source=source, parent_id=self._parent_of(one, head))
             except Exception as error:  # noqa: BLE001 - options and arguments are the user's, of whatever version of the code

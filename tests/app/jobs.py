@@ -365,4 +365,5 @@ def adds_a_user_and(what: str) -> str:
         raise Snooze(600)
     return what
 
+
 from tests.workflow import actors as actors  # noqa: E402 - tasks of canvases, for workers in other processes

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.apps import apps
 from django.db import connections
 from django.test import override_settings
 
@@ -19,16 +20,6 @@ from django_jobs.brokers.base import Claimed, Consumer
 from django_jobs.canvas import Expression
 from django_jobs.envelope import Job
 from django_jobs.execution import Delivery, execute
-from django_jobs.models import (
-    JobResult,
-    Workflow,
-    WorkflowBarrier,
-    WorkflowMember,
-    WorkflowScope,
-    WorkflowStep,
-)
-from django_jobs.models.outbox import OutboxJob
-from django_jobs.models.queue import QueuedJob
 from django_jobs.results import get_store
 from django_jobs.states import Place
 from django_jobs.testing import eager
@@ -40,10 +31,8 @@ from django_jobs.workflow.inputs import inputs_of
 from tests.services import alias_of, named_redis, why_missing
 from tests.workflow.actors import Ledger
 
-MODELS = (
-    Workflow, WorkflowBarrier, WorkflowMember, WorkflowScope, WorkflowStep, JobResult, OutboxJob, QueuedJob,
-)  # fmt: skip
 QUEUES = ("default", "mail")
+DATABASES = ("sqlite", "postgres", "mariadb")
 WORLDS = [
     "memory", "eager", "sqlite", "postgres", "mariadb", "redis-sqlite", "redis-postgres", "redis-mariadb",
 ]  # fmt: skip
@@ -123,7 +112,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         # Without the database, the testing kit keeps everything in memory.
         if item.path.is_relative_to(here) and "[memory" not in item.name:
-            item.add_marker(pytest.mark.django_db(transaction=True, databases="__all__"))
+            # Only those that are used: emptying all of them takes longer than most tests.
+            named = {alias_of(name) for name in DATABASES if f"[{name}" in item.name or f"[redis-{name}" in item.name}
+            databases = ["default", *(alias for alias in named if alias not in ("default", None))]
+            item.add_marker(pytest.mark.django_db(transaction=True, databases=databases))
 
 
 @pytest.fixture(params=WORLDS)
@@ -156,8 +148,8 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
 
 
 def empty(alias: str) -> None:
-    for model in MODELS:
-        model.objects.using(alias).all()._raw_delete(alias)
+    for model in apps.get_app_config("django_jobs").get_models():
+        model._default_manager.using(alias).all()._raw_delete(alias)
 
 
 @pytest.fixture
