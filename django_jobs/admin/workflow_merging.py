@@ -8,7 +8,7 @@ Members are alike when they are made alike, of the same tasks in the same order,
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 from django_jobs.admin.workflow_graph import Edge, Follows, Graph, Kind, Node
@@ -82,7 +82,9 @@ class Merging:
         shapes: dict[str, int] = {}
         for one in self._order:
             node = self.graph.nodes[one]
-            before = Counter(shapes[other] for other in self._previous(one))
+            before: Counter[int] = Counter()
+            for other in self._previous(one):
+                before[shapes[other]] += self.graph.nodes[other].number
             callbacks = [self._line(edge.target)[1] for edge in self._callbacks(one)]
             what = (node.kind, node.task, tuple(sorted(callbacks)), frozenset(before.items()))
             shapes[one] = known.setdefault(what, len(known))
@@ -129,12 +131,24 @@ class Merging:
             if kept == gone or gone in self._stand_in or gone not in self.graph.nodes:
                 continue
             self._stand_in[gone] = kept
-            todo += zip(self._sorted_previous(kept), self._sorted_previous(gone), strict=True)
+            todo += self._pairs_before(kept, gone)
             for mine, its in zip(self._sorted_callbacks(kept), self._sorted_callbacks(gone), strict=True):
                 todo += zip(mine, its, strict=True)
 
-    def _sorted_previous(self, one: str) -> list[str]:
-        return sorted(self._previous(one), key=lambda other: self._shapes[other])
+    def _pairs_before(self, kept: str, gone: str) -> Iterator[tuple[str, str]]:
+        """Pair what is directly before two that are alike."""
+        mine, its = self._previous_by_shape(kept), self._previous_by_shape(gone)
+        for shape, others in its.items():
+            if len(others) == len(mine[shape]):
+                yield from zip(mine[shape], others, strict=True)
+            else:  # one of them was counted by the database: it becomes one node in any case
+                yield from ((mine[shape][0], other) for other in others)
+
+    def _previous_by_shape(self, one: str) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {}
+        for other in self._previous(one):
+            found.setdefault(self._shapes[other], []).append(other)
+        return found
 
     def _sorted_callbacks(self, one: str) -> list[list[str]]:
         found = [self._line(edge.target) for edge in self._callbacks(one)]

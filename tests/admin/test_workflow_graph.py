@@ -211,6 +211,16 @@ class TestCrowds:
             title_of(nodes[1]) == "Group: 42 of 10,000 members ended. waits, 2 failed. It fails with the first failure"
         )
 
+    def test_what_was_counted_and_what_was_read_become_one(self):
+        records = records_of(group([chain(A, group([B] * 20), C)] * 30), resize="SUCCESS")
+        some = {barrier.id for barrier in records.barriers if barrier.size == 20 and barrier.target}
+        counted = sorted(some)[:20]
+        crowds = [CrowdRow(task="shop.jobs.resize", target=one, entry=one, counts={"SUCCESS": 20}) for one in counted]
+        left = [step for step in records.steps if step.target not in counted or step.position == -1]
+        nodes, edges = drawn(records._replace(steps=left, crowds=crowds))
+        assert named(nodes, "600 × resize").counts == {"SUCCESS": 600}
+        assert len(nodes) == len(edges) + 1 == 5
+
     def test_members_that_were_not_read_are_counted(self):
         records = records_of(group([chain(A, B)] * 2))
         barrier = records.barriers[0]._replace(size=9000)
