@@ -57,6 +57,8 @@ class Operation:
     log_flag: int = CHANGE
     #: Does one that was ticked by hand need a second click too?
     confirm: bool = True
+    #: How many rows it is done to between two looks at the clock; None: CHUNK.
+    chunk: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,7 +130,7 @@ def run(operation: Operation, rows: QuerySet[Any], *, by: str, seconds: float | 
     deadline = time.monotonic() + (TIME_LIMIT if seconds is None else seconds)
     last: UUID | None = None
     try:
-        for ids in _chunks(rows):
+        for ids in _chunks(rows, operation.chunk or CHUNK):
             done, skipped = operation.apply([str(pk) for pk in ids], by)
             tally.done += done
             tally.skipped += skipped
@@ -143,7 +145,7 @@ def run(operation: Operation, rows: QuerySet[Any], *, by: str, seconds: float | 
     return tally
 
 
-def _chunks(rows: QuerySet[Any]) -> Iterator[list[UUID]]:
+def _chunks(rows: QuerySet[Any], size: int) -> Iterator[list[UUID]]:
     """Go through the ids, oldest first; what comes to match after the beginning is left alone."""
     newest: UUID | None = rows.order_by("-pk").values_list("pk", flat=True).first()
     if newest is None:
@@ -152,7 +154,7 @@ def _chunks(rows: QuerySet[Any]) -> Iterator[list[UUID]]:
     last: UUID | None = None
     while True:
         below = rows if last is None else rows.filter(pk__gt=last)
-        ids: list[UUID] = list(below.values_list("pk", flat=True)[:CHUNK])
+        ids: list[UUID] = list(below.values_list("pk", flat=True)[:size])
         if not ids:
             return
         yield ids

@@ -8,6 +8,7 @@ found, says how far it came, and goes on from there when asked.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -34,7 +35,7 @@ BEFORE, AFTER = "before", "after"
 WINDOW = 10_000
 #: The longest value in an address, as in the columns that are filtered and searched.
 LONGEST = 255
-#: What the columns need; the large texts stay in the database.
+#: What the columns of jobs need; the large texts stay in the database.
 COLUMNS = (
     "id", "task", "queue", "state", "worker", "retries", "fence", "exception_type",
     "enqueued_at", "eta", "started_at", "finished_at",
@@ -56,6 +57,11 @@ class Page:
 class JobChangeList(ChangeList):
     """The list of jobs. Always newest first: any other order would sort the whole table."""
 
+    #: What understands the text that is searched for.
+    parse: Callable[[str], Any] = staticmethod(search.parse)
+    #: The column that says when a row was sent.
+    sent = "enqueued_at"
+
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         _check_lengths(request)
         self.before = _cursor(request, BEFORE)
@@ -74,7 +80,7 @@ class JobChangeList(ChangeList):
         try:
             return super().get_filters(request)
         except DisallowedModelAdminLookup as error:
-            messages.warning(request, _("There is no such filter: all jobs are shown."))
+            messages.warning(request, _("There is no such filter: everything is shown."))
             raise IncorrectLookupParameters(error) from error
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str | Combinable]:
@@ -132,10 +138,23 @@ class JobChangeList(ChangeList):
 
     @property
     def looked_until(self) -> datetime | None:
-        """When the oldest job was sent that this page looked at, if it did not look at all."""
+        """When the oldest row was sent that this page looked at, if it did not look at all."""
         if self.page.looked_until is None:
             return None
-        return self.root_queryset.filter(pk=self.page.looked_until).values_list("enqueued_at", flat=True).first()
+        moment: datetime | None = (
+            self.root_queryset.filter(pk=self.page.looked_until).values_list(self.sent, flat=True).first()
+        )
+        return moment
+
+    @property
+    def rows_name(self) -> str:
+        """What the rows are called where they are counted."""
+        return _("jobs")
+
+    def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Leave out the large columns; of the exception its beginning is shown."""
+        narrow: QuerySet[Any] = rows.only(*COLUMNS).annotate(exception_start=Substr("exception", 1, 300))
+        return narrow
 
     @property
     def window(self) -> int:
@@ -150,8 +169,8 @@ class JobChangeList(ChangeList):
         """Return the rows among which to look through a window; None: an index gives the wanted ones right away."""
         active = [spec for spec in self._job_filters if spec.value() is not None]
         equalities = [spec for spec in active if spec.narrowing is Narrowing.EQUALITY]
-        searched = search.parse(self.query)
-        if searched.job_id is not None:
+        searched = self.parse(self.query)
+        if searched.is_one_row:
             return None
         has_state = issubclass(self.model, FailedJob)
         tests = has_state + len(equalities) + (searched.narrowing is Narrowing.EQUALITY)
@@ -166,7 +185,8 @@ class JobChangeList(ChangeList):
             return rows.filter(state=State.FAILURE)
         if equalities:
             return equalities[0].queryset(request, rows)
-        return searched.narrow(rows) if searched.narrowing is Narrowing.EQUALITY else rows
+        found: QuerySet[Any] = searched.narrow(rows) if searched.narrowing is Narrowing.EQUALITY else rows
+        return found
 
     def _older_page(self, indexed: QuerySet[Any] | None) -> Page:
         rows = self.queryset
@@ -177,7 +197,7 @@ class JobChangeList(ChangeList):
             inside = indexed if self.before is None else indexed.filter(pk__lt=self.before)
             cut = _pk_at(inside.order_by("-pk"), WINDOW)
             rows = rows if cut is None else rows.filter(pk__gte=cut)
-        found = list(_narrow(rows)[: self.list_per_page + 1])
+        found = list(self.narrow(rows)[: self.list_per_page + 1])
         more = len(found) > self.list_per_page
         found = found[: self.list_per_page]
         newer = found[0].pk if found and self.before is not None else None
@@ -189,17 +209,11 @@ class JobChangeList(ChangeList):
         if indexed is not None:
             cut = _pk_at(indexed.filter(pk__gt=after).order_by("pk"), WINDOW)
             rows = rows if cut is None else rows.filter(pk__lte=cut)
-        found = list(_narrow(rows.order_by("pk"))[: self.list_per_page + 1])
+        found = list(self.narrow(rows.order_by("pk"))[: self.list_per_page + 1])
         more = len(found) > self.list_per_page
         found = found[: self.list_per_page][::-1]
         older = found[-1].pk if found else None
         return Page(rows=found, newer=found[0].pk if more else cut, older=older)
-
-
-def _narrow(rows: QuerySet[Any]) -> QuerySet[Any]:
-    """Leave out the large columns; of the exception its beginning is shown."""
-    narrow: QuerySet[Any] = rows.only(*COLUMNS).annotate(exception_start=Substr("exception", 1, 300))
-    return narrow
 
 
 def _pk_at(rows: QuerySet[Any], position: int) -> UUID | None:
@@ -210,7 +224,7 @@ def _pk_at(rows: QuerySet[Any], position: int) -> UUID | None:
 def _check_lengths(request: HttpRequest) -> None:
     """Refuse what no column holds: each link on the page repeats the whole address."""
     if any(len(value) > LONGEST for _name, values in request.GET.lists() for value in values):
-        messages.warning(request, _("Nothing has a name that long: all jobs are shown."))
+        messages.warning(request, _("Nothing has a name that long: everything is shown."))
         raise IncorrectLookupParameters
 
 

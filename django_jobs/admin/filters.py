@@ -60,7 +60,7 @@ class JobFilter(SimpleListFilter):
         if chosen is None:
             return queryset
         if not self.is_offered and ("\0" in chosen or not self.may_be(chosen, queryset.db)):
-            text = gettext("The filter “%(title)s” knows no “%(value)s”: all jobs are shown.")
+            text = gettext("The filter “%(title)s” knows no “%(value)s”: everything is shown.")
             messages.warning(request, text % {"title": self.title, "value": first_line(repr(chosen)[1:-1])})
             raise IncorrectLookupParameters(f"{self.parameter_name}={chosen!r}")
         return self.narrow(queryset, chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import admin
@@ -46,7 +47,11 @@ class JobLists(JobColumns, JobOperations):
     # What it searches is in get_search_results(); this makes the box appear.
     search_fields = ("task",)
     search_help_text = gettext_lazy("The id of a job, a task, or the beginning of its name.")
-    actions = ("retry_selected", "discard_selected", "delete_selected")
+    actions: tuple[str, ...] = ("retry_selected", "discard_selected", "delete_selected")
+    #: What can be done to rows, by name.
+    operations: Mapping[str, bulk.Operation] = bulk.OPERATIONS
+    #: Shows rows that something is about to be done to.
+    sample_template = "admin/django_jobs/job_sample.html"
 
     class Media:
         css = {"all": ["django_jobs/admin.css"]}
@@ -86,7 +91,7 @@ class JobLists(JobColumns, JobOperations):
     @answers_database_errors
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the list; what is posted is an operation on a selection."""
-        operation = bulk.OPERATIONS.get(request.POST.get("action", "").removesuffix("_selected"))
+        operation = self.operations.get(request.POST.get("action", "").removesuffix("_selected"))
         if operation is not None and not self.may(request, operation):
             raise PermissionDenied  # the admin itself would say that no action was selected
         title = str(self.opts.verbose_name_plural).capitalize()
@@ -113,12 +118,20 @@ class JobLists(JobColumns, JobOperations):
         """Do it, or ask first. Whoever was ticked but is in no state for it is left out."""
         across = request.POST.get("select_across") == "1"
         named = request.GET.get(StateFilter.parameter_name) in operation.states
-        rows = rows.filter(state__in=operation.sweeps if across and not named else operation.states)
+        rows = self.eligible(operation, rows, sweep=across and not named)
         if (across or operation.confirm) and "confirmed" not in request.POST:
             return self._confirmation(request, operation, rows, across=across)
         what = _("all that match %(filter)s") % {"filter": urlencode(self._narrowed_by(request))} if across else ""
         self._operate(request, operation, rows, what=what)
         return None
+
+    def eligible(self, operation: bulk.Operation, rows: QuerySet[Any], *, sweep: bool) -> QuerySet[Any]:
+        """Return the rows that are in a state for it. ``sweep``: they were not named, and nor was a state."""
+        return rows.filter(state__in=operation.sweeps if sweep else operation.states)
+
+    def sample_of(self, rows: QuerySet[Any]) -> list[Any]:
+        """Return the newest of some rows, as a confirmation shows them."""
+        return list(rows.only("id", "task", "state", "enqueued_at").order_by("-pk")[:SAMPLE])
 
     def _narrowed_by(self, request: HttpRequest) -> list[tuple[str, str]]:
         """Return what the address says of the rows, and not of the place in them."""
@@ -129,7 +142,6 @@ class JobLists(JobColumns, JobOperations):
         self, request: HttpRequest, operation: bulk.Operation, rows: QuerySet[Any], *, across: bool
     ) -> HttpResponse:
         """Ask again, saying how many there are, and which, and what will become of them."""
-        sample = list(rows.only("id", "task", "state", "enqueued_at").order_by("-pk")[:SAMPLE])
         context = {
             **self.admin_site.each_context(request),
             "title": _("Are you sure?"),
@@ -138,7 +150,8 @@ class JobLists(JobColumns, JobOperations):
             "operation": operation,
             "across": across,
             "count": capped(rows),
-            "sample": sample,
+            "sample": self.sample_of(rows),
+            "sample_template": self.sample_template,
             "filters": self._narrowed_by(request),
             "ticked": request.POST.getlist(helpers.ACTION_CHECKBOX_NAME),
             "checkbox_name": helpers.ACTION_CHECKBOX_NAME,

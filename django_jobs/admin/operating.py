@@ -8,13 +8,12 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.options import get_content_type_for_model
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from django_jobs.admin import bulk
 from django_jobs.admin.permissions import JobPermissions
-from django_jobs.models import JobResult
 
 
 class JobOperations(JobPermissions):
@@ -26,7 +25,7 @@ class JobOperations(JobPermissions):
         operation: bulk.Operation,
         rows: QuerySet[Any],
         *,
-        job: JobResult | None = None,
+        job: Model | None = None,
         what: str = "",
     ) -> bulk.Tally:
         """Do it, write down who did, and say what came of it."""
@@ -37,9 +36,7 @@ class JobOperations(JobPermissions):
             self.message_user(request, text, level)
         return tally
 
-    def _log(
-        self, request: HttpRequest, operation: bulk.Operation, done: int, *, job: JobResult | None, what: str
-    ) -> None:
+    def _log(self, request: HttpRequest, operation: bulk.Operation, done: int, *, job: Model | None, what: str) -> None:
         assert request.user.pk is not None  # the admin lets nobody else in
         text = operation.done % done
         LogEntry.objects.create(
@@ -66,4 +63,4 @@ def _report(operation: bulk.Operation, tally: bulk.Tally) -> Iterator[tuple[str,
         text = _("Not reached, because the time of one request was over: %(left)s. Do it again to go on.")
         yield text % {"left": tally.left}, messages.WARNING
     elif not tally.done and not tally.skipped:
-        yield _("None of these jobs is in a state for it. Nothing was changed."), messages.WARNING
+        yield _("None of these is in a state for it. Nothing was changed."), messages.WARNING

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django_jobs.admin import bulk, detail
 from django_jobs.admin.guard import answers_database_errors
 from django_jobs.admin.operating import JobOperations
+from django_jobs.admin.workflow_of_job import step_of
 from django_jobs.conf import settings
 from django_jobs.models import JobResult, PeriodicRun, PeriodicTask
 
@@ -108,6 +109,7 @@ class JobPages(JobOperations):
             "why_no_discard": detail.why_no_discard(job),
             "relatives": self._relatives(request, job),
             "schedule": self._schedule(request, job),
+            "step": step_of(self.admin_site, request, job),
         }
 
     def _schedule(self, request: HttpRequest, job: JobResult) -> dict[str, str] | None:

@@ -9,6 +9,7 @@ from django.utils.module_loading import import_string
 
 from django_jobs.admin.base import JobAdminMixin
 from django_jobs.admin.filters import QueueFilter, StateFilter, TaskFilter, TimeFilter
+from django_jobs.admin.workflow_filters import OfWorkflowFilter
 from django_jobs.conf import settings
 
 
@@ -30,7 +31,8 @@ else:
 class JobResultAdmin(JobAdminMixin, Base):
     """Every job that left a row."""
 
-    list_filter = (StateFilter, TimeFilter, QueueFilter, TaskFilter)
+    # By workflow first: of two that an index knows, the list looks through the rows of the first.
+    list_filter = (OfWorkflowFilter, StateFilter, TimeFilter, QueueFilter, TaskFilter)
 
 
 class FailedJobAdmin(JobAdminMixin, Base):

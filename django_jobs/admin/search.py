@@ -23,6 +23,11 @@ class Search:
     tasks: tuple[str, ...] = ()
 
     @property
+    def is_one_row(self) -> bool:
+        """Whether there is one row at most that is searched for."""
+        return self.job_id is not None
+
+    @property
     def narrowing(self) -> Narrowing | None:
         """What it costs; None: nothing is searched for, or one row."""
         if not self.tasks:

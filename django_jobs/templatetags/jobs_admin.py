@@ -13,6 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from django_jobs.admin import presentation
+from django_jobs.admin import workflow_words as words
 from django_jobs.admin.detail import Attempt
 
 register = template.Library()
@@ -53,6 +54,12 @@ def jobs_status(state: str) -> SafeString:
 
 
 @register.filter
+def jobs_workflow_status(workflow: Any) -> SafeString:
+    """Return how a workflow stands, as icon and word."""
+    return presentation.rendered(words.WORKFLOW_LOOKS[words.state_of_workflow(workflow)])
+
+
+@register.filter
 def jobs_attempt_status(attempt: Attempt) -> SafeString:
     """Return how an attempt ended."""
     return presentation.status(attempt.state, past=not attempt.is_last)
@@ -68,6 +75,12 @@ def jobs_moment(value: datetime | None) -> SafeString | str:
 def jobs_duration(value: timedelta | None) -> str:
     """Return a length of time."""
     return presentation.duration(value)
+
+
+@register.filter
+def jobs_breakable(name: str) -> SafeString:
+    """Return a name that may break after its dots."""
+    return presentation.breakable(name)
 
 
 @register.filter

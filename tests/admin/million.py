@@ -31,6 +31,10 @@ _SOURCES = {
 }
 
 
+#: The workflow that two in a thousand of them are steps of; half of these have failed.
+WORKFLOW = "01a1fbfb-2282-7708-96ac-5a8ec53087c1"
+
+
 def insert_results(using: str, rows: int, *, days: float = 10) -> None:
     """Insert results up to now: one in ten failed, eight tasks, three queues of which one is rare."""
     connection = connections[using]
@@ -38,6 +42,7 @@ def insert_results(using: str, rows: int, *, days: float = 10) -> None:
     now = int(time.time() * 1000)
     ms = f"{now} - ({rows} - i) * {max(1, int(days * 86_400_000 / rows))}"
     failed = "i % 10 = 0"
+    workflow = f"'{WORKFLOW}'::uuid" if connection.vendor == "postgresql" else f"'{WORKFLOW.replace('-', '')}'"
     values = {
         "id": make_id.format(ms=ms),
         "task": "'shop.jobs.task_' || ((i / 3) % 8)",
@@ -58,6 +63,7 @@ def insert_results(using: str, rows: int, *, days: float = 10) -> None:
         "finished_at": make_moment.format(ms=ms),
         "message": f'CASE WHEN {failed} THEN \'{{"v":1,"task":"shop.jobs.task_1","at":1}}\' END',
         "history": "''",
+        "workflow_id": f"CASE WHEN i % 1000 IN (7, 10) THEN {workflow} END",
     }
     table = connection.ops.quote_name(JobResult._meta.db_table)
     columns = ", ".join(connection.ops.quote_name(name) for name in values)

@@ -206,7 +206,7 @@ class TestFilters:
     @pytest.mark.parametrize(
         ("query", "says"),
         [
-            ("state=nonsense", "The filter “state” knows no “nonsense”: all jobs are shown."),
+            ("state=nonsense", "The filter “state” knows no “nonsense”: everything is shown."),
             ("state=UNKNOWN", "The filter “state” knows no “UNKNOWN”"),
             ("state=%00", "The filter “state” knows no “\\x00”"),
             ("task=x.y", "The filter “task” knows no “x.y”"),
@@ -218,7 +218,7 @@ class TestFilters:
             ("exception__contains=secret", "There is no such filter"),
             ("state__in=FAILURE,x", "There is no such filter"),
             ("nonsense=1", "There is no such filter"),
-            (f"q={'x' * 10_000}", "Nothing has a name that long: all jobs are shown."),
+            (f"q={'x' * 10_000}", "Nothing has a name that long: everything is shown."),
             (f"task={'x' * 10_000}", "Nothing has a name that long"),
         ],
     )

@@ -9,10 +9,10 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission
 
-from django_jobs.models import FailedJob, JobResult, PeriodicRun, PeriodicTask
+from django_jobs.models import FailedJob, JobResult, PeriodicRun, PeriodicTask, Workflow
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/reference/admin.rst").read_text()
-SHOWN = (FailedJob, JobResult, PeriodicRun, PeriodicTask)
+SHOWN = (FailedJob, JobResult, PeriodicRun, PeriodicTask, Workflow)
 #: What every model of the admin has.
 STOCK = ("changelist", "add", "history", "delete", "change")
 

@@ -13,7 +13,7 @@ from django.test import Client, override_settings
 from django_jobs.admin import bulk
 from django_jobs.models import JobResult
 from tests.admin import tasks
-from tests.admin.million import insert_results
+from tests.admin.million import WORKFLOW, insert_results
 from tests.effort import effort
 from tests.services import database_aliases
 
@@ -36,6 +36,8 @@ PAGES = {
     "a rare queue": "jobresult/?queue=rare",
     "a rare queue, failed": "failedjob/?queue=rare",
     "a rare queue, 7 days": "jobresult/?within=7d&queue=rare",
+    "steps of a workflow": f"jobresult/?workflow_id={WORKFLOW}",
+    "failed steps of a workflow": f"jobresult/?workflow_id={WORKFLOW}&state=FAILURE&task=shop.jobs.task_3",
     "search an id": "jobresult/?q={middle}",
     "search a task": "jobresult/?q=shop.jobs.task_3",
     "page in the middle": "jobresult/?before={middle}",
