@@ -33,7 +33,12 @@ def now_ms() -> int:
 
 def stamp() -> datetime:
     """Return the current moment as a column of the project has it: without USE_TZ naive, in the project's time zone."""
-    return now() if django_settings.USE_TZ else timezone.make_naive(now(), timezone.get_default_timezone())
+    return as_stamp(now())
+
+
+def as_stamp(moment: datetime) -> datetime:
+    """Return an aware moment as a column of the project has it."""
+    return moment if django_settings.USE_TZ else timezone.make_naive(moment, timezone.get_default_timezone())
 
 
 def from_ms(moment_ms: int) -> datetime:

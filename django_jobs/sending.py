@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 from django.db import connections, transaction
 
 from django_jobs import workflow
 from django_jobs.async_result import AsyncResult, GroupResult
+from django_jobs.brokers import get_broker
 from django_jobs.canvas.composition import Chain
 from django_jobs.canvas.expression import Expression
 from django_jobs.canvas.plan import plan
 from django_jobs.canvas.records import Barrier, Join, Plan, Step, Then
 from django_jobs.canvas.signature import Signature
 from django_jobs.conf import settings
-from django_jobs.exceptions import JobsError
+from django_jobs.exceptions import BrokerUnavailable, JobsError
 from django_jobs.identifiers import parse_id
+from django_jobs.registry import registry
 from django_jobs.results import get_store
 from django_jobs.workflow.checking import check, check_sizes, signatures_in
 from django_jobs.workflow.jobs import options_of
@@ -35,6 +38,8 @@ def send(expression: Expression) -> Handle | None:
     if isinstance(expression, Chain) and not expression.tasks:
         return None
     check(expression)
+    if isinstance(expression, Signature) and not (expression.links or expression.errbacks):
+        return _send_alone(expression)
     made = plan(expression)
     handle = handle_of(made)
     known = _known(expression)
@@ -53,6 +58,12 @@ def send(expression: Expression) -> Handle | None:
     return handle
 
 
+def _send_alone(signature: Signature) -> Handle:
+    """Send a single task as what it is: a job."""
+    task = cast(Any, registry[signature.task])
+    return cast(Handle, task.apply_async(signature.args, dict(signature.kwargs), **signature.options))
+
+
 def _known(expression: Expression) -> set[str]:
     """Return the ids that the canvas names and that are taken."""
     named: list[str] = []
@@ -66,7 +77,12 @@ def _known(expression: Expression) -> set[str]:
         return set()
     store = get_store()
     workflows = workflow.workflows_of(store)
-    return {*store.get_many(named), *workflows.steps(named), *workflows.barriers(named)}
+    known = {*store.get_many(named), *workflows.steps(named), *workflows.barriers(named)}
+    if store.outbox is not None:
+        known.update(store.outbox.get_many(named))
+    with suppress(BrokerUnavailable):  # sending a canvas does not need it
+        known.update(one for one in named if one not in known and get_broker().find(one) is not None)
+    return known
 
 
 def _name_of(expression: Expression) -> str:

@@ -58,20 +58,22 @@ def check_sizes(made: Plan) -> None:
 
 
 def signatures_in(expression: Expression) -> Iterator[tuple[Signature, tuple[Any, ...]]]:
-    """Give the signatures of a canvas, each with what comes before its own arguments. Without recursion."""
+    """Give the signatures of a canvas, in order, each with what comes before its own arguments. Without recursion."""
     todo: list[tuple[Expression, tuple[Any, ...]]] = [(expression, ())]
     while todo:
         found, given = todo.pop()
-        todo += [(link, (_VALUE,)) for link in found.links]
-        todo += [(errback, _FAILURE) for errback in found.errbacks]
+        following: list[tuple[Expression, tuple[Any, ...]]] = []
         match found:
             case Signature():
                 yield found, given
             case Chain():
-                todo += [(task, (_VALUE,) if position else given) for position, task in enumerate(found.tasks)]
+                following += [(task, (_VALUE,) if position else given) for position, task in enumerate(found.tasks)]
             case Group():
-                todo += [(task, given) for task in found.tasks]
+                following += [(task, given) for task in found.tasks]
             case Chord(header=header, body=body):
-                todo.append((header, given))
+                following.append((header, given))
                 if body is not None:
-                    todo.append((body, (_VALUE,)))
+                    following.append((body, (_VALUE,)))
+        following += [(link, (_VALUE,)) for link in found.links]
+        following += [(errback, _FAILURE) for errback in found.errbacks]
+        todo += reversed(following)

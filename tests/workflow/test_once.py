@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connections, transaction
+from django.test import override_settings
 
 from django_jobs import chain, chord, relay
 from django_jobs.brokers import get_broker
@@ -97,3 +98,13 @@ def test_a_workflow_is_sent_with_the_commit(worker: TinyWorker):
         assert heard == []
     worker.work()
     assert handle.get(timeout=0) == 1
+
+
+def test_a_project_without_time_zones(worker: TinyWorker):
+    connections[settings.database].close()  # its zone is found out once
+    with override_settings(USE_TZ=False):
+        handle = chain(hear.s(1), hear.s(2)).delay()
+        worker.work()
+        assert handle.state == "SUCCESS"
+        assert handle.workflow.ready()
+        connections[settings.database].close()

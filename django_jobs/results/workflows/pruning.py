@@ -18,7 +18,7 @@ _BATCH = 500
 
 def prune(cursor: CursorWrapper, using: str, limit: int) -> int:
     """Delete about ``limit`` rows, those of what is over the longest first. Return how many."""
-    over = Workflow.objects.using(using).filter(expires_at__lte=clock.now()).order_by("expires_at")
+    over = Workflow.objects.using(using).filter(expires_at__lte=clock.stamp()).order_by("expires_at")
     done = 0
     for workflow_id in over.values_list("pk", flat=True)[:limit]:
         done += _delete(using, workflow_id, limit - done)

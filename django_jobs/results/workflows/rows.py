@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -68,7 +69,7 @@ class Workflows(BaseWorkflows):
                 result_id=plan.result,
                 root_id=root_id,
                 parent_id=parent_id,
-                created_at=clock.from_ms(now_ms),
+                created_at=_stamp(now_ms),
                 size=len(plan.steps),
                 remaining=len(plan.steps),
             )
@@ -95,7 +96,7 @@ class Workflows(BaseWorkflows):
 
     def touch(self, workflow_id: str, *, revoke: bool = False) -> None:
         """Note that steps of a workflow must be looked at before they are opened; ``revoke``: that none is any more."""
-        revoked = {"revoked_at": clock.now()} if revoke else {}
+        revoked = {"revoked_at": clock.stamp()} if revoke else {}
         Workflow.objects.using(self._using).filter(pk=workflow_id).update(is_touched=True, **revoked)
 
     def reopen(
@@ -142,7 +143,8 @@ class Workflows(BaseWorkflows):
             return False
         kept_ms = settings.results_ms("FAILURES_EXPIRE" if all_failed else "EXPIRES")
         Workflow.objects.using(self._using).filter(pk=workflow_id).update(
-            finished_at=clock.from_ms(now_ms), expires_at=None if kept_ms is None else clock.from_ms(now_ms + kept_ms)
+            finished_at=_stamp(now_ms),
+            expires_at=None if kept_ms is None else _stamp(now_ms + kept_ms),
         )
         return True
 
@@ -247,7 +249,7 @@ class Workflows(BaseWorkflows):
 
     def unfinished(self, *, before_ms: int, limit: int) -> list[str]:
         """Return the ids of workflows that were sent before a moment and have not finished, oldest first."""
-        found = Workflow.objects.using(self._using).filter(finished_at=None, created_at__lt=clock.from_ms(before_ms))
+        found = Workflow.objects.using(self._using).filter(finished_at=None, created_at__lt=_stamp(before_ms))
         return self._ask(lambda _: [str(pk) for pk in found.order_by("id").values_list("pk", flat=True)[:limit]])
 
     def open_steps(self, *, before_ms: int, limit: int) -> list[KeptStep]:
@@ -267,6 +269,10 @@ class Workflows(BaseWorkflows):
 
     def _write(self, action: Callable[[CursorWrapper], T]) -> T:
         return self._run(action, wait_ms=self._wait_ms)
+
+
+def _stamp(moment_ms: int) -> datetime:
+    return clock.as_stamp(clock.from_ms(moment_ms))
 
 
 def _heads(cursor: CursorWrapper, workflow_ids: Sequence[str], more: str = "") -> dict[str, Head]:
