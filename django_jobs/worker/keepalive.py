@@ -3,7 +3,8 @@ Connections whose server notices that a machine is gone.
 
 A worker's machine that vanishes (power, network) says goodbye to nobody: its transaction stays open in PostgreSQL, with
 the rows that it has locked, until the server's own TCP finds out, which by default takes two hours. Asked for sooner,
-whoever gets that worker's jobs waits for seconds.
+whoever gets that worker's jobs waits for seconds. (Transactions of our own end sooner, see ``bounds``; those of jobs do
+not.)
 """
 
 from __future__ import annotations

@@ -104,6 +104,8 @@ class Every:
 
 
 def lose_answers(trial: Trial, proxy: Proxy, which: Every) -> Verdict:
+    # A worker that cannot be sure of its database when it starts says so and ends.
+    trial.wait_for(trial.is_complete, "the workers to be there")
     trial.produce()
     proxy.lose_answer_to = which
     found = trial.finish(no_run_twice=True)
