@@ -40,9 +40,10 @@ OPTIONS: Mapping[str, str] = {
     "argsrepr": "Name arguments that must not be shown in sensitive=[...].",
     "kwargsrepr": "Name arguments that must not be shown in sensitive=[...].",
     "pydantic": "Dataclasses travel by themselves; register_type() adds a type, Pydantic models included.",
-    "link": "Callbacks are not built yet: call delay() of the next task at the end of this one, or connect to the"
-    " signal job_succeeded.",
-    "link_error": "Callbacks are not built yet: connect to the signal job_failed.",
+    "link": "A callback belongs to one call: apply_async(link=...), or task.s(...).link(...); for every call connect to"
+    " the signal job_succeeded.",
+    "link_error": "A callback belongs to one call: apply_async(link_error=...), or task.s(...).on_error(...); for every"
+    " call connect to the signal job_failed.",
     "rate_limit": "Rate limits are not built yet.",
     "default_rate_limit": "Rate limits are not built yet.",
     "on_success": "Connect to the signal job_succeeded.",

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_jobs import middleware, relay, signals
+from django_jobs import bounds, middleware, relay, signals
 from django_jobs.brokers import get_broker
 from django_jobs.brokers.base import BaseBroker, Message
 from django_jobs.conf import settings
@@ -217,8 +217,9 @@ def through_middleware(jobs: Sequence[Job]) -> Sequence[Job]:
         return jobs
     passed: list[Job] = []
     enqueue = middleware.around_enqueue(passed.append)
-    for job in jobs:
-        enqueue(job)
+    with bounds.for_code_of_the_project():
+        for job in jobs:
+            enqueue(job)
     return passed
 
 

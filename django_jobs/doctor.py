@@ -27,6 +27,7 @@ from django_jobs.results import get_store
 from django_jobs.states import Place
 from django_jobs.worker.dead_sweep import DeadSweep
 from django_jobs.worker.settler import Settler
+from django_jobs.workflow import mending
 
 #: Dead jobs whose end nobody has recorded for this long: workers look every minute.
 DEAD_MS = 180_000
@@ -57,7 +58,7 @@ _FAULTS = {
     Fault.GHOST: ("{} in a place without a message.", f"Only their ids are left, which are dropped. {_DELETED}"),
 }
 #: What keeps moments of periodic tasks from being fired; the rest may be meant.
-_STOPPED = frozenset({Trouble.OVERDUE, Trouble.UNKNOWN_TASK, Trouble.UNUSABLE, Trouble.REFUSED})
+_STOPPED = frozenset({Trouble.OVERDUE, Trouble.UNKNOWN_TASK, Trouble.UNUSABLE, Trouble.REFUSED, Trouble.DAMAGED})
 _GRAVE = frozenset({Danger.EVICTION, Danger.NO_PERSISTENCE, Danger.SHARED})
 
 
@@ -200,6 +201,37 @@ def _outbox() -> Iterator[Finding]:
         )
 
 
+# Workflows
+
+
+def _workflows() -> Iterator[Finding]:
+    before_ms = clock.now_ms() - mending.YOUNG_MS
+    lost = mending.lost_steps(before_ms=before_ms)
+    stalled = [] if lost else mending.stalled(before_ms=before_ms)
+    if lost or stalled:
+        time.sleep(DOUBT_SECONDS)
+    lost = mending.lost_steps(before_ms=before_ms, among=lost) if lost else []
+    if lost:
+        yield Finding(
+            code="step-lost",
+            level=Level.ERROR,
+            text=f"{_are(len(lost))} steps of workflows that go on, and nobody has them: they were lost on their way.",
+            hint="They are sent again. A worker does it within a minute or two.",
+            ids=tuple(lost[:NAMED]),
+            repair=lambda: f"{mending.send_again(lost):,} sent again",
+        )
+    stalled = [one for one in mending.stalled(before_ms=before_ms) if one in stalled] if stalled else []
+    if stalled:
+        yield Finding(
+            code="workflow-stalled",
+            level=Level.ERROR,
+            text=f"{len(stalled):,} workflows have not finished, and no step of them is under way.",
+            hint="What follows from the steps that have ended is decided anew. Somebody has changed their tables.",
+            ids=tuple(stalled[:NAMED]),
+            repair=lambda: f"{mending.go_on(stalled):,} go on",
+        )
+
+
 # Queues, workers, leases
 
 
@@ -286,6 +318,7 @@ EXAMINATIONS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _dead,
     _outbox,
     _nowhere,
+    _workflows,
     _queues,
     _leases,
     _periodic_tasks,

@@ -19,6 +19,7 @@ from django_jobs.exceptions import JobsError
 from django_jobs.identifiers import parse_id
 from django_jobs.results import get_store
 from django_jobs.workflow.checking import check, check_sizes, signatures_in
+from django_jobs.workflow.jobs import options_of
 
 Handle = AsyncResult[Any] | GroupResult
 
@@ -39,7 +40,8 @@ def send(expression: Expression) -> Handle | None:
     known = _known(expression)
     if known:
         if handle is not None and handle.id in known:
-            return handle  # the same logical operation: it has been sent
+            # The same logical operation: it has been sent, with other ids for all that it does not name.
+            return GroupResult.restore(handle.id) if isinstance(handle, GroupResult) else AsyncResult(handle.id)
         raise JobsError(f"A canvas cannot take the job_id of a job that was sent before: {', '.join(sorted(known))}.")
     check_sizes(made)
     using = expression.options.get("using") or settings.database
@@ -127,10 +129,14 @@ class _Handles:
 
     def _one(self, record_id: str, parent: Handle | None) -> Handle:
         if record_id not in self._barriers:
-            return AsyncResult(record_id, parent=parent)
+            return AsyncResult(record_id, _queue_of(self._steps[record_id]), parent=parent)
         members = self._members[record_id]
         results = [self.handle(members[index]) for index in sorted(members)]
         return GroupResult(record_id, results, parent=parent)
+
+
+def _queue_of(step: Step) -> str:
+    return str(step.signature.options.get("queue") or options_of(step.signature.task).queue)
 
 
 Expression.send = staticmethod(send)

@@ -124,10 +124,13 @@ class Task(Composable, Generic[P, R]):
         ``countdown`` (seconds or timedelta from now) or ``eta`` (aware datetime): not before. ``expires`` (seconds,
         timedelta or aware datetime): not after. ``queue``, ``priority``, ``headers`` (of strings), ``using``,
         ``on_commit``, ``outbox``, and the task's options about retries and results. ``job_id`` (a UUID): the same
-        logical operation is sent once; when it is known already, nothing is sent and its handle returned.
+        logical operation is sent once; when it is known already, nothing is sent and its handle returned. ``link`` and
+        ``link_error``: signatures of callbacks.
         """
         if "args" in options or "kwargs" in options:
             args, kwargs = options.pop("args", args), options.pop("kwargs", kwargs)
+        if options.keys() & {"link", "link_error"}:  # callbacks are steps of a canvas
+            return cast(AsyncResult[R], self.s().apply_async(args, kwargs, **options))
         (job,) = self._make_jobs(((arguments(args), dict(kwargs) if kwargs else {}),), options)
         if options.get("job_id") is None or get_store().get(job.id) is None:
             _dispatch((job,), self.options, options)

@@ -2,7 +2,7 @@
 Transactions of our own, apart from those of the project's code.
 
 They write from their first statement, so that on SQLite none fails in its middle because another one writes, and they
-leave no broken connection behind: the next query opens a new one.
+leave no broken connection behind: the next query opens a new one. How long they may be silent is bounded (``bounds``).
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from django.db import (
     transaction,
 )
 
+from django_jobs.bounds import Bounds
+
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -38,6 +40,8 @@ ROOM_PER_WAIT, ROOM_LAST = 4.0, 0.25
 _TRANSIENT_CODES = frozenset({"40001", "40P01", "55P03", 1205, 1213, 1020})
 #: Packet too large; incorrect string value. Of MySQL and MariaDB, where not every driver makes a DataError of them.
 _DATA_CODES = frozenset({1153, 1366})
+#: Of these: a lock that others hold was waited for in vain.
+_LOCKED_CODES = frozenset({"55P03", 1205})
 #: Undefined table, undefined column, in either numbering.
 _MISSING_CODES = frozenset({"42P01", "42703", 1146, 1054})
 
@@ -46,21 +50,27 @@ _STRICTER = frozenset({"repeatable read", "serializable"})
 
 
 @contextmanager
-def own(alias: str, *, wait_ms: int) -> Iterator[None]:
+def own(alias: str, *, wait_ms: int, lock_ms: int | None = None, bounded: bool = True) -> Iterator[None]:
     """
     Open a transaction that is going to write, as ``writing`` does, and let it see what others commit meanwhile.
 
     Our statements are made for READ COMMITTED, whatever the project has chosen for its own: in the stricter levels
     MySQL and MariaDB lock the gaps between rows, so that claims wait for each other, and PostgreSQL refuses to change
     what somebody else has changed since.
+
+    ``bounded``: the server may end it when it falls silent. ``lock_ms``: how long a statement may wait for the locks of
+    others, on a server; then OperationalError.
     """
     connection = connections[alias]
     joined = connection.in_atomic_block
-    with writing(alias, wait_ms=wait_ms):
+    with Bounds(connection, lock_ms=lock_ms) as bounds, writing(alias, wait_ms=wait_ms):
         level = getattr(connection, "isolation_level", None)
         if not joined and level and getattr(level, "name", level).replace("_", " ").lower() in _STRICTER:
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        if bounded and not joined and connection.vendor != "sqlite":
+            transaction.on_commit(bounds.end, using=alias)
+            bounds.begin()
         yield
 
 
@@ -154,6 +164,11 @@ def is_about_data(error: BaseException) -> bool:
     if isinstance(error, DatabaseError | InterfaceError):
         return isinstance(error, DataError | IntegrityError) or code_of(error) in _DATA_CODES
     return True
+
+
+def is_locked_out(error: BaseException) -> bool:
+    """Say whether a lock that others hold was waited for in vain."""
+    return code_of(error) in _LOCKED_CODES
 
 
 def is_missing_table(error: BaseException) -> bool:

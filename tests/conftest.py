@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def redis7_url() -> str:
     if url is None:
         pytest.skip(why_missing("redis7"))
     return url
+
+
+@pytest.fixture
+def reachable_path() -> Iterator[Path]:
+    """A directory that a server of another user reaches: pytest makes its own for one user only, again and again."""
+    with tempfile.TemporaryDirectory(prefix="django-jobs-test-") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
 
 
 @pytest.fixture

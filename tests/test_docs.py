@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.dispatch import Signal
 
 from django_jobs import signals
+from django_jobs.async_result import AsyncResult, GroupResult, WorkflowResult
 from django_jobs.calls import CALL_OPTIONS
 from django_jobs.conf import KEYS, QUEUE_KEYS, SCHEDULE_KEYS, SECTIONS
 from django_jobs.options import OPTION_NAMES, TaskOptions
@@ -116,6 +118,15 @@ def test_the_page_of_states_has_every_state_and_place():
     pages = entries("states")
     assert list(pages["States"]) == State.values
     assert list(pages["Places"]) == [place.value for place in Place]
+
+
+@pytest.mark.parametrize(
+    "handle", [AsyncResult(UUID(int=1)), GroupResult(UUID(int=1)), WorkflowResult(UUID(int=1))], ids=repr
+)
+def test_the_page_of_handles_has_all_that_they_have(handle: object):
+    names = {*dir(type(handle)), *vars(handle)}
+    written = entries("handles")[type(handle).__name__]
+    assert set(written) == {name for name in names if not name.startswith("_")}
 
 
 def test_the_page_of_checks_has_every_number_at_its_level():

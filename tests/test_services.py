@@ -6,9 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -26,15 +25,6 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(0.02)
-
-
-@pytest.fixture
-def reachable_path() -> Iterator[Path]:
-    """A directory that a server of another user reaches: pytest makes its own for one user only, again and again."""
-    with tempfile.TemporaryDirectory(prefix="django-jobs-test-") as name:
-        path = Path(name)
-        path.chmod(0o755)
-        yield path
 
 
 def test_redis_comes_back_on_its_port_with_what_it_had_saved(tmp_path: Path):

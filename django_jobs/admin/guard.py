@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
+from django_jobs.beat.damage import Unreadable
 from django_jobs.conf import settings
 
 logger = logging.getLogger("django_jobs.admin")
@@ -54,9 +55,11 @@ def missing_table(model: Any, using: str) -> str | None:
 
 def _unavailable(model_admin: Any, request: HttpRequest, error: DatabaseError) -> HttpResponse:
     using = settings.database
-    table = missing_table(model_admin.model, using)
+    table = None if isinstance(error, Unreadable) else missing_table(model_admin.model, using)
     command = "python manage.py migrate django_jobs" + ("" if using == "default" else f" --database {using}")
-    if table is not None:
+    if isinstance(error, Unreadable):
+        what = str(error)
+    elif table is not None:
         what = _("The table %(table)s is missing in the database “%(database)s”.") % {"table": table, "database": using}
     else:
         what = _("The database “%(database)s” did not answer: %(error)s") % {"database": using, "error": error}
@@ -66,6 +69,7 @@ def _unavailable(model_admin: Any, request: HttpRequest, error: DatabaseError) -
         "opts": model_admin.opts,
         "media": model_admin.media,
         "what": what,
+        "is_away": table is None and not isinstance(error, Unreadable),
         "command": command if table is not None else "",
     }
     request.current_app = model_admin.admin_site.name

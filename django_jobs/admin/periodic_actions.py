@@ -33,6 +33,8 @@ from django_jobs.admin.periodic_filters import (
     TaskFilter,
 )
 from django_jobs.admin.periodic_permissions import PeriodicPermissions
+from django_jobs.beat import damage
+from django_jobs.beat.damage import Damaged
 from django_jobs.beat.declared import FIELDS
 from django_jobs.beat.firing import fire_now
 from django_jobs.conf import settings
@@ -61,7 +63,9 @@ class PeriodicChangeList(StrictChangeList):
         """Read one page."""
         page: Any = self.model_admin
         super().get_results(request)
-        self.result_list = list(self.result_list)
+        self.result_list, damaged = damage.read(self.result_list)
+        for row in damaged:
+            messages.error(request, f"“{row.name}”: {row.advice}")
         runs = page.recent_runs(request, [row.pk for row in self.result_list])
         for row in self.result_list:
             row.recent = runs.get(row.pk, [])
@@ -107,6 +111,16 @@ class PeriodicLists(PeriodicColumns, PeriodicPermissions):
             raise PermissionDenied  # the admin itself would say that no action was selected
         title = str(self.opts.verbose_name_plural).capitalize()
         return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        """Do what is asked for. What cannot be read is on no page, so "all" does not mean it either."""
+        if request.POST.get("select_across") == "1":
+            damaged = [row.pk for row in damage.scan(queryset) if isinstance(row, Damaged)]
+            queryset = queryset.exclude(pk__in=damaged)
+        response: HttpResponse | None = super().response_action(request, queryset, *args, **kwargs)
+        return response
 
     @admin.action(permissions=["change"], description=gettext_lazy("Enable selected %(verbose_name_plural)s"))
     def enable_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

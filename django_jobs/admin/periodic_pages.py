@@ -27,6 +27,8 @@ from django_jobs.admin.periodic_form import PeriodicTaskForm
 from django_jobs.admin.periodic_history import strip
 from django_jobs.admin.periodic_preview import preview_of, typed
 from django_jobs.admin.presentation import EMPTY, HIDDEN, WHY_HIDDEN, readable
+from django_jobs.beat import damage
+from django_jobs.beat.damage import Unreadable
 from django_jobs.beat.declared import to_column
 from django_jobs.beat.validation import problems
 from django_jobs.conf import settings
@@ -39,6 +41,8 @@ from django_jobs.results.redaction import shown_arguments
 #: What stands in the place of arguments for those who may not edit them, and for those who may not even see them.
 PAYLOAD = ("args", "kwargs", "headers")
 SHOWN_INSTEAD = {"args": "args_shown", "kwargs": "kwargs_shown"}
+#: Digits of a key that every database takes.
+LONGEST_KEY = 18
 #: What is done to one row by POST: the word in the address, and the permission.
 OPERATIONS = {"run": "run", "duplicate": "add", "as-in-code": "change"}
 
@@ -77,6 +81,21 @@ class PeriodicPages(PeriodicLists):
         return [*ours, *super().get_urls()]
 
     # Looking
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Return a row; None: there is none. Raises Unreadable for one that SQL has damaged."""
+        try:
+            row = super().get_object(request, object_id, from_field)
+            if row is not None:
+                damage.refuse(row)
+        except Exception as error:
+            if not damage.is_unreadable(error):
+                raise
+            row = None
+        is_key = object_id.isdecimal() and len(object_id) <= LONGEST_KEY
+        if row is None and is_key and (damaged := damage.find(settings.database, int(object_id))):
+            raise Unreadable(damaged.advice)
+        return row
 
     @answers_database_errors
     def changeform_view(

@@ -13,9 +13,10 @@ from asgiref.sync import sync_to_async
 from django_jobs import operations
 from django_jobs.async_result.handle import AsyncResult, as_seconds
 from django_jobs.async_result.look import Look, look
+from django_jobs.async_result.sent import Sent
 from django_jobs.async_result.waiting import ASK_SECONDS, POLL_FIRST, POLL_LAST, Waited, check_waiting
 from django_jobs.async_result.workflow import WorkflowResult
-from django_jobs.exceptions import JobUnknown, ResultTimeout
+from django_jobs.exceptions import JobsError, JobUnknown, ResultTimeout
 from django_jobs.identifiers import parse_id
 from django_jobs.results import get_store
 from django_jobs.states import State
@@ -25,7 +26,7 @@ Member = Union[AsyncResult[Any], "GroupResult"]
 _BATCH = 500
 
 
-class GroupResult:
+class GroupResult(Sent):
     """
     A group that was sent: the handles of its members, in their order. A member that is a group is a GroupResult.
 
@@ -200,6 +201,15 @@ class GroupResult:
         """Stop all jobs of the group that have not ended. See ``AsyncResult.revoke``."""
         for leaf in self._leaves():
             operations.revoke(leaf.id, terminate=terminate)
+
+    def retry(self) -> GroupResult:
+        """Send those jobs of the group again that failed or were revoked. Raises JobsError when there are none."""
+        leaves = self._leaves()
+        if not operations.retry([leaf.target_id for leaf in leaves]).done:
+            raise JobsError(f"The group {self.id} has no job that could be sent again: its state is {self.state}.")
+        for leaf in leaves:
+            leaf.ended = None
+        return self
 
     def forget(self) -> None:
         """Delete what is recorded of the jobs of the group."""

@@ -15,11 +15,12 @@ from asgiref.sync import sync_to_async
 
 from django_jobs import clock, operations
 from django_jobs.async_result.look import Look, look
+from django_jobs.async_result.sent import Sent
 from django_jobs.async_result.waiting import Pause, Waited, steps
-from django_jobs.async_result.workflow import WorkflowResult, workflow_of
+from django_jobs.async_result.workflow import WorkflowResult, cause_of, workflow_of
 from django_jobs.brokers import get_broker
 from django_jobs.envelope import Job, decode
-from django_jobs.exceptions import DecodeError, JobsError, RelatedObjectMissing
+from django_jobs.exceptions import DecodeError, JobsError, RelatedObjectMissing, UpstreamFailed
 from django_jobs.execution import options_in_force
 from django_jobs.identifiers import parse_id
 from django_jobs.registry import registry
@@ -33,7 +34,7 @@ from django_jobs.states import State
 R = TypeVar("R")
 
 
-class AsyncResult(Generic[R]):
+class AsyncResult(Sent, Generic[R]):
     """
     A job, by its id.
 
@@ -280,7 +281,7 @@ class AsyncResult(Generic[R]):
             return cast(R, None)  # it left no row: its result is ignored
         value = _end_of(self.ended)
         if propagate and self.ended.state != State.SUCCESS:
-            raise value
+            raise value from cause_of(self.target_id) if isinstance(value, UpstreamFailed) else None
         return cast(R, value)
 
 

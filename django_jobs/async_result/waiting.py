@@ -105,7 +105,8 @@ def _woken(
                 left = _left(deadline)
                 if left <= 0:
                     raise _timed_out(job, seen, timeout)
-                woken = yield Pause(min(left, SLICE_SECONDS), queue)
+                # A step that will never run has nobody who wakes us.
+                woken = yield Pause(min(left, POLL_LAST if seen.is_blocked else SLICE_SECONDS), queue)
         finally:
             if not woken:
                 broker.unwatch_end(job.id, queue)

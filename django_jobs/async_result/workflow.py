@@ -9,6 +9,7 @@ from django_jobs.exceptions import JobsError, JobUnknown
 from django_jobs.identifiers import parse_id
 from django_jobs.operations import Summary
 from django_jobs.results import get_store
+from django_jobs.results.rebuild import exception_of
 from django_jobs.results.workflows import Head
 from django_jobs.states import State
 from django_jobs.workflow import workflows_of
@@ -84,3 +85,11 @@ def workflow_of(job_id: str) -> WorkflowResult | None:
         step = workflows.steps([job_id]).get(job_id)
         found = None if step is None else step.workflow_id
     return None if found is None else WorkflowResult(found)
+
+
+def cause_of(step_id: str) -> Exception | None:
+    """Return the exception of the step whose failure kept this one from running; None: it is not known any more."""
+    workflows = get_store().workflows
+    step = None if workflows is None else workflows.steps([step_id]).get(step_id)
+    stored = None if step is None or step.cause is None else get_store().get(step.cause)
+    return None if stored is None else exception_of(stored.record)

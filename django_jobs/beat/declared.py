@@ -70,16 +70,16 @@ def to_column(field: str, value: Any) -> Any:
 
 def _of_column(field: str, value: Any) -> Any:
     """Return the one spelling of a value: what means the same is the same, however somebody has typed it."""
-    if isinstance(value, datetime):
-        return aware(value).astimezone(UTC).isoformat()
     try:
+        if isinstance(value, datetime):
+            return aware(value).astimezone(UTC).isoformat()
         if field == "schedule":
             return str(parse(value))
         if field in ("args", "kwargs", "headers"):
             return json.dumps(load_packed(value or ("[]" if field == "args" else "{}")))
-    except (InvalidSchedule, ValueError):
+    except (InvalidSchedule, ValueError, OverflowError):
         pass  # somebody has written nonsense into the row: that is a spelling of its own
-    return value
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _read() -> tuple[list[Declaration], list[str]]:

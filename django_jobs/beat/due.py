@@ -113,8 +113,8 @@ class _Moments:
 
     def following(self, after: datetime) -> datetime | None:
         """Return the first after a moment."""
-        if self._starts is not None:
-            after = max(after, self._starts - _TINY)
+        if self._starts is not None and after < self._starts:
+            after = self._starts - _TINY  # later than something: the calendar has it
         moment = self._schedule.following(after, self._zone, self._anchor)
         return None if moment is None or (self._ends is not None and moment > self._ends) else moment
 

@@ -10,6 +10,8 @@ from enum import StrEnum
 from django.db.models import Q, QuerySet
 
 from django_jobs import clock
+from django_jobs.beat import damage
+from django_jobs.beat.damage import Damaged
 from django_jobs.beat.sync import Kind, sync
 from django_jobs.beat.validation import named, over, problems
 from django_jobs.conf import settings
@@ -21,7 +23,6 @@ from django_jobs.registry import registry
 
 #: So many are named.
 NAMED = 5
-PAGE = 1000
 #: The columns of which the job is made.
 _OF_THE_JOB = ("args", "kwargs", "headers", "queue", "priority", "expires")
 
@@ -39,6 +40,8 @@ class Trouble(StrEnum):
     REFUSED = "refused"
     #: A row is enabled, and none of its moments is still to come; it has never run.
     OVER = "over"
+    #: SQL has written what nobody can read: the row is set aside.
+    DAMAGED = "damaged"
     #: The rows do not follow the code yet.
     UNSYNCED = "unsynced"
     #: A row that was made in the admin has the name of one that code declares.
@@ -69,8 +72,11 @@ def _overdue() -> Iterator[Found]:
     count = late.count()
     if not count:
         return
+    readable, _ = damage.read(late.order_by("next_run")[:NAMED])
+    if not readable:
+        return  # it is said of these that they are damaged
     # What was never planned is due since it was made.
-    first = min(late.order_by("next_run")[:NAMED], key=lambda row: aware(row.next_run or row.created))
+    first = min(readable, key=lambda row: aware(row.next_run or row.created))
     ago = span(clock.now_ms() - clock.to_ms(aware(first.next_run or first.created)))
     yield Found(
         Trouble.OVERDUE,
@@ -82,20 +88,34 @@ def _overdue() -> Iterator[Found]:
 def _unable() -> Iterator[Found]:
     """Look at every row that is to run; what to do with a page of them costs about what reading it does."""
     told: dict[Trouble, list[str]] = {trouble: [] for trouble in _UNABLE}
-    for row in _enabled().order_by("name").iterator(chunk_size=PAGE):
+    damaged: list[str] = []
+    for row in damage.scan(_enabled().order_by("name")):
+        if isinstance(row, Damaged):
+            damaged.append(str(row))
+            continue
         for trouble, why in _troubles(row):
             told[trouble].append(f"{row.name!r} ({why})")
+    if damaged:
+        tasks = "One periodic task" if len(damaged) == 1 else f"{len(damaged):,} periodic tasks"
+        yield Found(Trouble.DAMAGED, f"{tasks} cannot be read: {_first(damaged)}.", _CORRECT)
     for trouble, (one, several, hint) in _UNABLE.items():
         names = told[trouble]
         if names:
             yield Found(trouble, f"{_tasks(len(names))} {one if len(names) == 1 else several}: {_first(names)}.", hint)
 
 
+_CORRECT = (
+    "SQL has written what no calendar and no number has, and has to correct it in the table"
+    f" {PeriodicTask._meta.db_table}. Until then beat refuses each once an hour; what is not needed is switched off by"
+    " manage.py jobs schedule disable NAME."
+)
+
+
 def _troubles(row: PeriodicTask) -> Iterator[tuple[Trouble, str]]:
     wrong = problems(row)
     if row.task not in registry:
         yield Trouble.UNKNOWN_TASK, row.task
-    unusable = " ".join(text for field in ("schedule", "timezone") if (text := RULES[field](row)))
+    unusable = " ".join(text for field in ("schedule", "timezone", "starts", "ends") if (text := RULES[field](row)))
     if unusable:
         yield Trouble.UNUSABLE, unusable
     unfit = " ".join(named(field, wrong[field]) for field in _OF_THE_JOB if field in wrong)

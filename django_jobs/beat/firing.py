@@ -19,9 +19,9 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, Operational
 from django.utils import timezone
 
 from django_jobs import dispatch, transactions
-from django_jobs.beat import rows
+from django_jobs.beat import damage, rows
 from django_jobs.beat.announcing import announce
-from django_jobs.beat.due import Planned, plan
+from django_jobs.beat.due import Planned, is_planned, plan, upcoming
 from django_jobs.beat.making import job_of
 from django_jobs.beat.overlap import unfinished
 from django_jobs.conf import settings
@@ -63,29 +63,73 @@ def fire_due(alias: str, until: datetime, *, late: timedelta) -> Fired:
     """
     try:
         return _fire_rows(alias, until, late)
-    except (OperationalError, InterfaceError):
-        raise
-    except Exception:  # noqa: BLE001 - said about the row that it belongs to
+    except Exception as error:
+        if not _is_about_a_row(error):
+            raise
         return _fire_one_by_one(alias, until, late)
 
 
+def _is_about_a_row(error: Exception) -> bool:
+    """Say whether an error has to do with what a row says, and not with the database."""
+    return damage.is_unreadable(error) or not isinstance(error, OperationalError | InterfaceError)
+
+
 def _fire_one_by_one(alias: str, until: datetime, late: timedelta) -> Fired:
-    """Fire the rows of a batch each for itself, and set aside those that cannot be read or written."""
+    """Fire the rows of a batch each for itself, and go on without those that cannot be read or written."""
     runs: list[PeriodicRun] = []
     keys = rows.due_keys(alias, until)
     for pk in keys:
         try:
             runs += _fire_rows(alias, until, late, only=pk).runs
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception as error:  # noqa: BLE001 - somebody has written what no calendar and no number has
-            transactions.run(alias, partial(_set_aside, alias, pk, until, _words(error)), wait_ms=rows.PATIENCE_MS)
+        except Exception as error:
+            if not _is_about_a_row(error):
+                raise
+            _do_without(alias, pk, until, late, error)
     return Fired(len(keys), runs)
 
 
+def _do_without(alias: str, pk: int, now: datetime, late: timedelta, error: Exception) -> None:
+    """Deal with a row that could not be fired. Whatever goes wrong with that as well: the other rows go on."""
+    try:
+        _plan_anew(alias, pk, now, late, error)
+    except Exception as again:
+        if not _is_about_a_row(again):
+            raise
+        logger.exception("The periodic task with the key %s cannot be used, nor be set aside", pk)
+
+
+def _plan_anew(alias: str, pk: int, now: datetime, late: timedelta, error: Exception) -> None:
+    """Plan a row anew, for the damage may be in what beat has noted there; set aside what cannot be planned."""
+    damaged = damage.find(alias, pk)
+    broken = frozenset() if damaged is None else damaged.broken.keys()
+
+    def forget() -> bool:
+        return rows.forget_plan(alias, pk, now, broken)
+
+    try:
+        if not transactions.run(alias, forget, wait_ms=rows.PATIENCE_MS):
+            return
+        _fire_rows(alias, now, late, only=pk)
+    except Exception as again:
+        if not _is_about_a_row(again):
+            raise
+        why, note = _words(again), _set_aside
+    else:
+        if damaged is not None and (broken <= rows.PLANNED or not damaged.values.get("enabled")):
+            return  # somebody has corrected the row itself, or switched it off: no moment of it is refused
+        why, note = _words(error), _note_refused
+    why = why if damaged is None else damaged.advice
+    transactions.run(alias, partial(note, alias, pk, now, why), wait_ms=rows.PATIENCE_MS)
+
+
 def _set_aside(alias: str, pk: int, now: datetime, why: str) -> None:
-    logger.error("The periodic task with the key %s cannot be used, and is looked at again in an hour: %s", pk, why)
-    rows.set_aside(alias, pk, now + AGAIN)
+    if rows.set_aside(alias, pk, now, now + AGAIN):
+        _note_refused(alias, pk, now, why)
+        logger.error("It is looked at again in an hour, or when it is changed")
+
+
+def _note_refused(alias: str, pk: int, now: datetime, why: str) -> None:
+    logger.error("The periodic task with the key %s cannot be used as it is: %s", pk, why)
     run = PeriodicRun(periodic_task_id=pk, due=now, fired=now, lateness=timedelta(0))
     rows.insert_runs(alias, [_refused(run, why)])
 
@@ -143,6 +187,10 @@ def _planned(row: PeriodicTask, now: datetime, *, unfinished: bool, late: timede
     """Plan a row, and return what is to become of its moments."""
     try:
         zone = zone_named(row.timezone or timezone.get_default_timezone_name())
+        if row.enabled and row.next_run is None and is_planned(row):
+            # It is due by what the database has there. Nobody can say when: its next moment is another one.
+            row.next_run = next(upcoming(row, parse(row.schedule), zone, now), None)
+            return [Planned(now, Outcome.REFUSED, detail="Its next run was no moment. It is planned anew.")]
         made = plan(row, parse(row.schedule), zone, now, unfinished=unfinished, late=late)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other rows go on
         row.next_run = now + AGAIN
@@ -174,10 +222,9 @@ def _fire(alias: str, moments: Sequence[_Moment]) -> list[PeriodicRun]:
     """Send jobs and write down what became of each moment: all at once; if that is refused, one after the other."""
     try:
         return _fire_together(alias, moments)
-    except Exception as error:
-        if transactions.is_transient(error):
+    except (Exception, SystemExit) as error:
+        if _is_over(alias, error):
             raise
-        # Where it is about our own connection, the next statement says so again.
         return [run for moment in moments for run in _fire_alone(alias, moment)]
 
 
@@ -199,8 +246,8 @@ def _fire_together(alias: str, moments: Sequence[_Moment]) -> list[PeriodicRun]:
 def _fire_alone(alias: str, moment: _Moment) -> list[PeriodicRun]:
     try:
         return _fire_together(alias, [moment])
-    except Exception as error:
-        if transactions.is_transient(error):
+    except (Exception, SystemExit) as error:  # a middleware that ends the process would end beat, again and again
+        if _is_over(alias, error):
             raise
         if isinstance(error, IntegrityError) and rows.is_known(alias, moment.run):
             return []  # the clock of the database was set back, and what comes again has been before
@@ -211,10 +258,15 @@ def _refuse(alias: str, run: PeriodicRun, why: str) -> list[PeriodicRun]:
     try:
         return _fire_together(alias, [_Moment(_refused(run, why), None)])
     except DatabaseError as error:
-        if transactions.is_transient(error) or why.isascii():
+        if _is_over(alias, error) or why.isascii():
             raise
     # A database whose character set has no word for it.
     return _fire_together(alias, [_Moment(_refused(run, why.encode("ascii", "backslashreplace").decode()), None)])
+
+
+def _is_over(alias: str, error: BaseException) -> bool:
+    """Say whether an error is about the transaction and not about a row: it is to be repeated, or cannot go on."""
+    return transactions.is_transient(error) or transaction.get_rollback(alias)
 
 
 def _refused(run: PeriodicRun, why: str) -> PeriodicRun:
@@ -222,10 +274,10 @@ def _refused(run: PeriodicRun, why: str) -> PeriodicRun:
     return run
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     """Say an error in words that every database can store, and that are not too many."""
     try:
-        text = str(error) or repr(error)
+        text = repr(error) if isinstance(error, SystemExit) else str(error) or repr(error)
     except Exception:  # noqa: BLE001 - the error of somebody's own class
         text = type(error).__qualname__
     return text[:MOST_WORDS].encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")

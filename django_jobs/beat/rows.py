@@ -6,16 +6,17 @@ It has moments aware and in UTC; rows have what ``USE_TZ`` says, and are transla
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings as django_settings
-from django.db import DataError, connections
+from django.db import connections
 from django.db.models import F, Field, FloatField, Func, QuerySet
 from django.utils import timezone
 
 from django_jobs import transactions
+from django_jobs.beat import damage
 from django_jobs.models.periodic import PeriodicRun, PeriodicTask
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 BATCH = 100
 #: How long a transaction may be kept waiting by others.
 PATIENCE_MS = 5000
-#: What reading a column raises that somebody has damaged: a moment that no calendar has, a text for a number.
-UNREADABLE = (DataError, ValueError, OverflowError, TypeError, AttributeError)
+#: When the next row has to be looked at that cannot be read, and is not due: until then something may change.
+UNKNOWN = timedelta(seconds=1)
 #: Old runs are deleted so many at a time.
 PRUNE_BATCH = 500
 
@@ -35,14 +36,20 @@ _WRITTEN: Sequence[Field[Any, Any]] = [
     for field in PeriodicTask._meta.concrete_fields
     if field.name
     in (
-        "next_run", "last_run", "last_job", "total_runs", "enabled", "planned_schedule", "planned_timezone",
-        "planned_enabled", "planned_starts", "planned_ends",
+        "next_run", "last_run", "last_job", "total_runs", "enabled", "planned_enabled",
     )
 ]  # fmt: skip
+#: What the plan was made from, beside ``planned_enabled``. Copied by the database, where the row is locked: of what
+#: Python reads otherwise than it stands there (a date that does not exist, say) it would write back something else.
+_COPIED = ("schedule", "timezone", "starts", "ends")
+#: All that the plan was made from.
+PLANNED = frozenset(f"planned_{name}" for name in ("enabled", *_COPIED))
+#: What is noted of the last run.
+_LAST = frozenset(("last_run", "last_job"))
 #: By hand: what the ORM would need to put this together a hundred times a second would cost more than all the rest.
 _UPDATE = (
     f"UPDATE {PeriodicTask._meta.db_table} SET "  # noqa: S608
-    + ", ".join(f"{field.column} = %s" for field in _WRITTEN)
+    + ", ".join([*(f"{field.column} = %s" for field in _WRITTEN), *(f"planned_{name} = {name}" for name in _COPIED)])
     + " WHERE id = %s"
 )
 _MOMENTS = ("created", "starts", "ends", "next_run", "last_run", "planned_starts", "planned_ends")
@@ -87,9 +94,19 @@ def look(alias: str) -> Outlook | None:
     try:
         found = transactions.ask(alias, lambda: list(first.all()))
         return Outlook(from_seconds(found[0][1]), aware(found[0][0])) if found else None
-    except UNREADABLE:
-        now = from_seconds(transactions.ask(alias, lambda: rows.values_list(DatabaseClock(), flat=True)[0]))
-        return Outlook(now, now)
+    except Exception as error:
+        if not damage.is_unreadable(error):
+            raise
+        return _look_blindly(alias, rows)
+
+
+def _look_blindly(alias: str, rows: QuerySet[PeriodicTask]) -> Outlook | None:
+    """Return when there is something to do where the first moment cannot be read."""
+    clock = transactions.ask(alias, lambda: list(rows.values_list(DatabaseClock(), flat=True)[:1]))
+    if not clock:
+        return None
+    now = from_seconds(clock[0])
+    return Outlook(now, now if due_keys(alias, now) else now + UNKNOWN)
 
 
 def due_keys(alias: str, until: datetime) -> list[int]:
@@ -98,10 +115,28 @@ def due_keys(alias: str, until: datetime) -> list[int]:
     return transactions.ask(alias, lambda: list(due.all()))
 
 
-def set_aside(alias: str, pk: int, until: datetime) -> None:
-    """Look at a row no more before then, unless it is changed. The database does it: the row may not be readable."""
-    planned = {f"planned_{name}": F(name) for name in ("schedule", "timezone", "enabled", "starts", "ends")}
-    PeriodicTask.objects.using(alias).filter(pk=pk).update(next_run=to_column(until), **planned)
+def forget_plan(alias: str, pk: int, now: datetime, broken: Collection[str]) -> bool:
+    """
+    Have a row that is due planned anew, from now on, without what is broken of the last run.
+
+    The database does it: the row may not be readable. False: it is not due any more, for somebody else came first.
+    """
+    nothing: dict[str, Any] = dict.fromkeys(_LAST & set(broken))
+    nothing |= {"planned_schedule": "", "planned_enabled": False, "planned_starts": None, "planned_ends": None}
+    return _due(alias, now).filter(pk=pk).order_by().update(next_run=None, **nothing) > 0
+
+
+def set_aside(alias: str, pk: int, now: datetime, until: datetime) -> bool:
+    """
+    Look at a row that is due no more before ``until``, unless it is changed; at one that is disabled no more at all.
+
+    The database does it: the row may not be readable. Return whether it is one that is to run.
+    """
+    planned = {f"planned_{name}": F(name) for name in ("enabled", *_COPIED)}
+    row = _due(alias, now).filter(pk=pk).order_by()
+    if row.filter(enabled=False).update(next_run=None, **planned):
+        return False
+    return row.update(next_run=to_column(until), **planned) > 0
 
 
 def _due(alias: str, until: datetime) -> QuerySet[PeriodicTask]:
@@ -112,12 +147,14 @@ def lock_due(alias: str, until: datetime, *, only: int | None = None) -> tuple[d
     """
     Lock rows that have to be looked at, those first that are due the longest; what others have locked is theirs.
 
-    ``only``: the key of the one that is asked about. Return them and what time it is now.
+    ``only``: the key of the one that is asked about. Return them and what time it is now. Raises whatever reading a
+    damaged row raises.
     """
     can_skip = connections[alias].features.has_select_for_update_skip_locked
     due = _due(alias, until) if only is None else _due(alias, until).filter(pk=only)
     rows: list[Any] = list(due.select_for_update(skip_locked=can_skip).annotate(clock=DatabaseClock())[:BATCH])
     for row in rows:
+        damage.refuse(row)
         translate(row)
     return from_seconds(rows[0].clock) if rows else until, rows
 

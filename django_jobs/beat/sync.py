@@ -18,6 +18,8 @@ from django.db import IntegrityError, connections
 from django.db.models import Q
 
 from django_jobs import transactions
+from django_jobs.beat import damage
+from django_jobs.beat.damage import Damaged
 from django_jobs.beat.declared import DEFAULTS, FIELDS, Declaration, declarations, of_row, to_column
 from django_jobs.conf import settings
 from django_jobs.models import PeriodicTask
@@ -42,6 +44,8 @@ class Kind(StrEnum):
     KEPT = "kept"
     #: A row of this name was made in the admin: it is left alone, and what the code declares is not there.
     CONFLICT = "conflict"
+    #: Somebody has written by SQL what nobody can read: it is left alone.
+    UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +54,14 @@ class Change:
 
     kind: Kind
     name: str
-    #: UPDATED, RESTORED: column to (what it was, what it is); KEPT: column to (what the code says, what the row says).
+    #: UPDATED, RESTORED: column to (what it was, what it is); KEPT: column to (what the code says, what the row says);
+    #: UNREADABLE: column to (what the code says, what the database has there, as a text).
     fields: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
     @property
     def writes(self) -> bool:
         """Say whether this changes what the row does."""
-        return self.kind not in (Kind.KEPT, Kind.CONFLICT)
+        return self.kind not in (Kind.KEPT, Kind.CONFLICT, Kind.UNREADABLE)
 
     def __str__(self) -> str:
         pairs = self.fields.items()
@@ -65,6 +70,8 @@ class Change:
                 told = ", ".join(f"{name} from {was!r} to {now!r}" for name, (was, now) in pairs)
             case Kind.KEPT:
                 told = ", ".join(f"{name} is {row!r}, the code says {code!r}" for name, (code, row) in pairs)
+            case Kind.UNREADABLE:
+                told = " and ".join(f"{name} is {text}" for name, (_, text) in pairs) + "; correct it by SQL"
             case Kind.RETIRED:
                 told = "the code does not declare it any more"
             case Kind.CONFLICT:
@@ -87,7 +94,7 @@ class _Memory:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A change and how it is written. ``row`` None: it is to be made."""
+    """A change and how it is written. ``row`` None: it is to be made, or, without columns, left alone."""
 
     change: Change | None
     row: PeriodicTask | None
@@ -103,7 +110,7 @@ def sync(dry_run: bool = False) -> list[Change]:
     """
     declared = declarations()
     alias = settings.database
-    steps = transactions.ask(alias, lambda: _steps(declared, _rows(declared)))
+    steps = transactions.ask(alias, lambda: _steps(declared, *_rows(declared)))
     if not dry_run and any(step.columns for step in steps):
         steps = _write(declared)
     return [step.change for step in steps if step.change is not None]
@@ -122,20 +129,20 @@ def _drift(code: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, tuple[A
     return differing
 
 
-def _rows(declared: Sequence[Declaration], *, lock: bool = False) -> list[PeriodicTask]:
+def _rows(declared: Sequence[Declaration], *, lock: bool = False) -> tuple[list[PeriodicTask], list[Damaged]]:
     rows = PeriodicTask.objects.using(settings.database).order_by("pk")
     if lock:
         rows = rows.select_for_update()
-    return list(rows.filter(Q(origin=Origin.CODE) | Q(name__in=[declaration.name for declaration in declared])))
+    return damage.read(rows.filter(Q(origin=Origin.CODE) | Q(name__in=[declaration.name for declaration in declared])))
 
 
 def _write(declared: Sequence[Declaration]) -> list[_Step]:
     def write() -> list[_Step]:
-        steps = _steps(declared, _rows(declared, lock=True))
+        steps = _steps(declared, *_rows(declared, lock=True))
         for step in steps:
-            if step.row is None:
+            if step.row is None and step.columns:
                 PeriodicTask.objects.using(settings.database).create(**step.columns)
-            elif step.columns:
+            elif step.row is not None and step.columns:
                 PeriodicTask.objects.using(settings.database).filter(pk=step.row.pk).update(**step.columns)
         return steps
 
@@ -148,10 +155,11 @@ def _write(declared: Sequence[Declaration]) -> list[_Step]:
     return transactions.run(settings.database, write, wait_ms=PATIENCE_MS)
 
 
-def _steps(declared: Sequence[Declaration], rows: Iterable[PeriodicTask]) -> list[_Step]:
+def _steps(declared: Sequence[Declaration], rows: Iterable[PeriodicTask], damaged: Iterable[Damaged]) -> list[_Step]:
     by_name = {row.name: row for row in rows}
-    steps: list[_Step] = []
-    for declaration in declared:
+    code = {declaration.name: declaration for declaration in declared}
+    steps = [_leave(row, code.pop(row.name, None)) for row in damaged]
+    for declaration in code.values():
         row = by_name.pop(declaration.name, None)
         if row is None:
             steps.append(_create(declaration))
@@ -160,6 +168,12 @@ def _steps(declared: Sequence[Declaration], rows: Iterable[PeriodicTask]) -> lis
         else:
             steps += _follow(declaration, row)
     return steps + [_retire(row) for row in by_name.values() if row.declared]
+
+
+def _leave(row: Damaged, declaration: Declaration | None) -> _Step:
+    said = {} if declaration is None else declaration.values
+    fields = {name: (said.get(name), text) for name, text in row.broken.items()}
+    return _Step(Change(kind=Kind.UNREADABLE, name=row.name, fields=fields), None, {})
 
 
 def _create(declaration: Declaration) -> _Step:

@@ -140,8 +140,8 @@ class Heartbeat:
 class Reaped:
     """What became of a consumer that was to be reaped."""
 
-    #: "alive" (its lease is good), "suspected" (expired, waiting out the suspect time), "reaped", or "unknown" (no such
-    #: consumer).
+    #: "alive" (its lease is good), "suspected" (expired, waiting out the suspect time), "reaped", "locked" (others have
+    #: locked its lease, or jobs of it, which stay where they are: ask again), or "unknown" (no such consumer).
     verdict: str
     #: Ids moved back to ready.
     moved: tuple[str, ...] = ()

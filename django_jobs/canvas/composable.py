@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
-from django_jobs.canvas.expression import Expression
 from django_jobs.canvas.maps import Chunks, chunks, xmap, xstarmap
 from django_jobs.canvas.signature import Signature, signature
 
@@ -24,11 +23,9 @@ class Composable:
         """Return a call that is not sent yet, and that gets nothing from what comes before it."""
         return Signature.si(self, *args, **kwargs)
 
-    def signature(
-        self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, /, **options: Any
-    ) -> Expression:
+    def signature(self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Signature:
         """Return a call that is not sent yet, with options; ``immutable=True``: as ``si`` does."""
-        return signature(self, args, kwargs, **options)
+        return cast(Signature, signature(self, args, kwargs, **options))
 
     def map(self, arguments: Iterable[Any], /) -> Signature:
         """Call the task with each of these, one after the other in one job; its value is the list of theirs."""

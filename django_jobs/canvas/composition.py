@@ -171,11 +171,11 @@ class Chord(Expression):
         return cls(header=_as_header(from_dict(data["chord"])), body=None if body is None else from_dict(body))
 
     def __call__(self, body: Any = None, /, **options: Any) -> Any:
-        """Send a chord that has no body yet with this one."""
-        if self.body is not None or body is None:
-            raise TypeError(
-                "chord(header)(body) sends a chord; one that has its body is sent by chord(header, body).delay()."
-            )
+        """Send a chord; one that has no body yet, with this one."""
+        if body is None:
+            return self.apply_async(**options)
+        if self.body is not None:
+            raise TypeError("This chord has its body: chord(header, body)() sends it; chord(header)(body) gives one.")
         return replace(self, body=as_expression(body, "chord()")).apply_async(**options)
 
     def __repr__(self) -> str:

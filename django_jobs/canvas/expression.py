@@ -88,7 +88,7 @@ class Expression(ABC):
 
     # What a user says of it
 
-    def clone(self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, /, **options: Any) -> Self:
+    def clone(self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Self:
         """Return it with arguments before its own, keywords over its own and options over its own."""
         bound = self.bind(args, kwargs or EMPTY) if args or kwargs else self
         return bound.set(**options) if options else bound
@@ -135,7 +135,7 @@ class Expression(ABC):
         """Send it with these arguments before those of whatever starts first, and return its handle."""
         return self.apply_async(args, kwargs)
 
-    def apply_async(self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, /, **options: Any) -> Any:
+    def apply_async(self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """Send it as ``delay`` does, with options of this call; those that are None say nothing."""
         said = {name: value for name, value in options.items() if value is not None}
         return type(self).send(self.clone(args, kwargs, **said))
@@ -174,7 +174,8 @@ class Expression(ABC):
         return hash((type(self), self.parts))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError(f"Calling {self.label} does not send it: {self.label}.delay(...) does, and returns its handle.")
+        """Send it as ``delay`` does. A canvas has no function that the call could be taken for; a signature has."""
+        return self.delay(*args, **kwargs)
 
     def __invert__(self) -> NoReturn:
         raise TypeError(f"~ neither sends {self.label} nor waits for it: write .delay().get().")

@@ -1,5 +1,5 @@
 """
-What people who come from Celery will try on a signature, and what to tell them. Data only.
+What people who come from Celery will try on a signature or on a handle, and what to tell them. Data only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,50 @@ ATTRIBUTES: Mapping[str, str] = {
     "type": "A signature knows its task by name only: .task.",
     "app": "There is no app: a signature knows its task by name, .task.",
     "on_success": "It is called link().",
+    "flatten_links": "Go through signature.links, and those of each.",
     "unchain_tasks": "Go through chain.tasks.",
     "add": f"{_FIXED} make a group of all: group(*members.tasks, another).",
     "append": f"{_FIXED} make a group of all: group(*members.tasks, another).",
+}
+
+_WAS_SENT = "This is the handle of what was sent already"
+_SAY_BEFORE = f"{_WAS_SENT}: say it of the signature, before it is sent."
+_FAMILY = "Follow .parent and .children; the admin shows the whole workflow."
+_MEMBERS = "A group that was sent has the members that it was sent with."
+
+#: What Celery's handles have, or people take for something that handles have, and ours have not.
+OF_HANDLES: Mapping[str, str] = {
+    "delay": f"{_WAS_SENT}: chord(header)(body) sends. To send it later, chord(header, body) makes it.",
+    "apply_async": f"{_WAS_SENT}: chord(header)(body) sends. With options, chord(header, body).apply_async(...).",
+    "link": _SAY_BEFORE,
+    "link_error": _SAY_BEFORE,
+    "on_error": _SAY_BEFORE,
+    "set": _SAY_BEFORE,
+    "clone": _SAY_BEFORE,
+    "stamp": _SAY_BEFORE,
+    "then": f"{_WAS_SENT}: what is to follow is linked to the signature, with | or link().",
+    "task_id": "It is called id.",
+    "throw": "get() raises the exception of a job that has failed.",
+    "maybe_throw": "get() raises the exception of a job that has failed; result returns it.",
+    "maybe_reraise": "get() raises the exception of a job that has failed; result returns it.",
+    "graph": _FAMILY,
+    "build_graph": _FAMILY,
+    "collect": _FAMILY,
+    "iterdeps": _FAMILY,
+    "get_leaf": _FAMILY,
+    "as_list": _FAMILY,
+    "as_tuple": "A handle is kept by its id: AsyncResult(id), GroupResult.restore(id).",
+    "exists": "The state of what was never sent is UNKNOWN.",
+    "revoke_by_stamped_headers": "A workflow is revoked as a whole, not by its headers.",
+    "backend": "Results go to one store: DJANGO_JOBS['RESULTS']['STORE'].",
+    "app": "There is no app: Django knows the project.",
+    "subtasks": "It is called results.",
+    "delete": "It is called forget().",
+    "join_native": "It is called join(), and reads all results in few queries.",
+    "iter_native": "It is called iterate(), and reads results in few queries.",
+    "add": _MEMBERS,
+    "remove": _MEMBERS,
+    "discard": _MEMBERS,
+    "update": _MEMBERS,
+    "clear": _MEMBERS,
 }

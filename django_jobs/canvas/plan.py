@@ -21,10 +21,12 @@ def plan(
     scopes: tuple[str, ...] = (),
     leads: tuple[str, ...] = (),
     end_id: str | None = None,
+    takes_value: bool = False,
 ) -> Plan:
     """
     Plan a canvas. The further arguments are those of a step that it replaces, or of a barrier that it is to join;
-    ``end_id``: the id of the step or barrier that it ends with, unless the canvas names one.
+    ``end_id``: the id of the step or barrier that it ends with, unless the canvas names one. ``takes_value``: do the
+    steps that it starts with get something before their own arguments, as those of an error callback do?
 
     Raises ValueError for a chord without a body, and for an id that is none.
     """
@@ -33,7 +35,15 @@ def plan(
         if continuation is not None or callbacks:
             raise ValueError("An empty chain cannot stand in for a task: it has no value to go on with.")
         return Plan(workflow_id=planner.workflow_id)
-    place = _Place(end_id or new_id(), continuation, callbacks, scopes=scopes, around=scopes, leads=leads)
+    place = _Place(
+        end_id or new_id(),
+        continuation,
+        callbacks,
+        takes_value=takes_value,
+        scopes=scopes,
+        around=scopes,
+        leads=leads,
+    )
     made = _drive(planner.expression(expression, place))
     steps = tuple(planner.steps)
     return Plan(

@@ -112,9 +112,9 @@ Expression.kinds[Signature.kind] = Signature
 
 def signature(
     task: Any,
+    /,
     args: Iterable[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
-    /,
     *,
     immutable: bool = False,
     **options: Any,

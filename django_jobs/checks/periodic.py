@@ -30,6 +30,7 @@ NUMBERS: Mapping[str, str] = {
     "taken": "W036",
     "refused": "W037",
     "over": "W038",
+    "damaged": "W039",
 }
 
 
@@ -44,7 +45,7 @@ def check_declarations(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register(TAG, deploy=True)
 def check_periodic_tasks(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Say why periodic tasks do not run (W031 to W038)."""
+    """Say why periodic tasks do not run (W031 to W039)."""
     alias = readable("DATABASE")
     if alias not in connections.settings or is_not_made_yet(connections[alias]):
         return []  # E002 or E005 says it, or there is nothing to look at

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
 from django_jobs import clock
-from django_jobs.conf import nearest
+from django_jobs.conf import nearest, settings
+from django_jobs.envelope import Job
 from django_jobs.exceptions import DecodeError, InvalidSchedule, RelatedObjectMissing
 from django_jobs.options import PRIORITY_MAX, PRIORITY_MIN, QUEUE_NAME, is_queue_name
 from django_jobs.registry import registry
@@ -19,6 +21,10 @@ from django_jobs.serializers import load_packed, unpack_value
 if TYPE_CHECKING:
     from django_jobs.models.periodic import PeriodicTask
 
+#: What is earlier has no meaning here, and MySQL no room for all of it.
+FIRST_YEAR = 1900
+#: What travels with each job, and what is meant where there is nothing.
+_PACKED: Mapping[str, str] = {"args": "[]", "kwargs": "{}", "headers": "{}"}
 #: What is wrong with a column; "": nothing.
 Rule = Callable[["PeriodicTask"], str]
 
@@ -28,6 +34,8 @@ def problems(row: PeriodicTask) -> dict[str, str]:
     found = {field: text for field, rule in RULES.items() if (text := rule(row))}
     if not found.keys() & {"task", "args", "kwargs"}:
         found |= _unfit(row)
+    if not found.keys() & {"task", "args", "kwargs", "headers", "priority"}:
+        found |= _too_large(row)
     if not found.keys() & {"schedule", "timezone", "starts", "ends"}:
         found |= _never(row)
     return found
@@ -60,11 +68,20 @@ def _headers(row: PeriodicTask) -> str:
     return f"Headers are texts; that of {strangers[0]!r} is not." if strangers else ""
 
 
+_NO_JSON = 'NaN, Infinity, or one beyond 1.8e308. A job carries {"$": "float", "v": "nan"}, "inf" or "-inf".'
+
+
 def _json_problem(field: str, text: str, kind: type[list[Any]] | type[dict[str, Any]]) -> str:
     try:
         value = load_packed(text or ("[]" if kind is list else "{}"))
     except (ValueError, RecursionError) as error:
         return f"{field} is no JSON: {error}"
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return f"{field} has a number that JSON has not: {_NO_JSON}"
+    except RecursionError:
+        return f"{field} is nested too deeply."
     if not isinstance(value, kind):
         like = 'a list in JSON, such as [7, "a"]' if kind is list else 'an object in JSON, such as {"order": 7}'
         return f"{field} must be {like}."
@@ -91,6 +108,33 @@ def _unfit(row: PeriodicTask) -> dict[str, str]:
         hint = "" if stranger is None else nearest(stranger, list(signature.parameters))
         return {field: f"These arguments do not fit {task.name}{signature}: {error}.{hint}"}
     return {}
+
+
+def _too_large(row: PeriodicTask) -> dict[str, str]:
+    """Say that its jobs have no place in a message, in the column that has the most of it."""
+    now_ms = clock.now_ms()
+    args, kwargs, headers = (load_packed(getattr(row, name) or nothing) for name, nothing in _PACKED.items())
+    job = Job(
+        id="",
+        task=row.task,
+        queue="",
+        packed_args=args,
+        packed_kwargs=kwargs,
+        headers={**headers, "periodic_task": row.name, "scheduled_for": clock.now().isoformat()},
+        enqueued_ms=now_ms,
+        priority=row.priority or 0,
+        eta_ms=now_ms,
+        expires_ms=None if row.expires is None else now_ms,
+        outbox=True,
+    )
+    size, limit = len(job.encode()), settings.max_payload
+    if size <= limit:
+        return {}
+    field = max(_PACKED, key=lambda name: len(getattr(row, name) or ""))
+    return {
+        field: f"Its jobs are {size:,} bytes large; DJANGO_JOBS['MAX_PAYLOAD'] allows {limit:,}. Store the data (a"
+        " model, a file, the cache) and pass its key."
+    }
 
 
 def _schedule(row: PeriodicTask) -> str:
@@ -132,7 +176,26 @@ def _seconds(field: str, least: int) -> Rule:
     return rule
 
 
+def _starts(row: PeriodicTask) -> str:
+    return _out_of_reach(row.starts)
+
+
+def _out_of_reach(moment: Any) -> str:
+    """Refuse what some database has no room for, or no calendar once it is in UTC."""
+    if not isinstance(moment, datetime):
+        return ""
+    if moment.year < FIRST_YEAR:
+        return f"Write a moment from the year {FIRST_YEAR} on."
+    try:
+        aware(moment).astimezone(UTC)
+    except OverflowError:
+        return "In UTC no calendar has this moment."
+    return ""
+
+
 def _ends(row: PeriodicTask) -> str:
+    if problem := _out_of_reach(row.ends):
+        return problem
     if not all(value is None or isinstance(value, datetime) for value in (row.starts, row.ends)):
         return "starts and ends are moments: a datetime."
     if row.starts is None or row.ends is None or aware(row.starts) < aware(row.ends):
@@ -174,5 +237,6 @@ RULES: Mapping[str, Rule] = {
     "expires": _seconds("expires", 1),
     "start_deadline": _seconds("start_deadline", 1),
     "jitter": _seconds("jitter", 0),
+    "starts": _starts,
     "ends": _ends,
 }

@@ -14,6 +14,8 @@ from inspect import Parameter, Signature
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from django_jobs.canvas import WIRE_NAME
+from django_jobs.canvas.maps import XMAP, XSTARMAP
 from django_jobs.envelope import Job
 from django_jobs.registry import RegisteredTask, registry
 from django_jobs.serializers import TAG, dump_packed
@@ -32,6 +34,7 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _SCALARS = frozenset((str, int, float, bool, type(None)))
+_MAPS = frozenset((XMAP, XSTARMAP))
 
 
 class _Hiding(NamedTuple):
@@ -58,7 +61,7 @@ def shown_arguments(job: Job, sensitive: Collection[str]) -> tuple[str, str]:
     if job.packed_args:
         args = _dump(_redacted_args(job, sensitive))
     if job.packed_kwargs:
-        kwargs = _dump(_redact_dict(job.packed_kwargs, sensitive))
+        kwargs = _dump(_redacted_kwargs(job.task, job.packed_kwargs, sensitive))
     return args or "[]", kwargs or "{}"
 
 
@@ -84,6 +87,45 @@ def _redacted_args(job: Job, sensitive: Collection[str]) -> Sequence[Any]:
         HIDDEN if (hiding.positions[index] if index < known else hiding.rest) else _redact(value, sensitive)
         for index, value in enumerate(values)
     ]
+
+
+def _redacted_kwargs(task: str, kwargs: Mapping[str, Any], sensitive: Collection[str]) -> dict[str, Any]:
+    redacted = _redact_dict(kwargs, sensitive)
+    if task in _MAPS and "it" in redacted:
+        hides, inner = _hides_positions(kwargs.get("task"))
+        redacted["it"] = HIDDEN if hides else _redact(redacted["it"], inner)
+    return redacted
+
+
+def _redact_canvas(data: Any, sensitive: Collection[str]) -> Any:
+    """Hide in a canvas that is an argument what its tasks hide."""
+    if type(data) is list:
+        return [_redact_canvas(item, sensitive) for item in data]
+    if type(data) is not dict:
+        return data
+    shown = {
+        key: _redact_dict(item, sensitive) if key == "options" else _redact_canvas(item, sensitive)
+        for key, item in data.items()
+        if key not in ("args", "kwargs")
+    }
+    # Which parameters the arguments of a partial are for is not known before something is put before them.
+    hides, inner = _hides_positions(data.get("task"))
+    both = (*sensitive, *inner)
+    if data.get("args"):
+        shown["args"] = HIDDEN if hides else _redact_list(data["args"], both)
+    if data.get("kwargs"):
+        shown["kwargs"] = _redacted_kwargs(data["task"], data["kwargs"], both)
+    return shown
+
+
+def _hides_positions(name: Any) -> tuple[bool, Collection[str]]:
+    """Say whether a task hides an argument that may be passed by position, and which names it calls sensitive."""
+    task = registry.get(name) if type(name) is str else None
+    if task is None:
+        return False, ()
+    sensitive = task.options.sensitive
+    hiding = _hiding_of(task, sensitive)
+    return hiding.rest or True in hiding.positions, sensitive
 
 
 def _hiding_of(task: RegisteredTask | None, sensitive: Collection[str]) -> _Hiding:
@@ -114,6 +156,8 @@ def _redact(value: Any, sensitive: Collection[str]) -> Any:
     if TAG not in value:
         return _redact_dict(value, sensitive)
     inside = value.get("v")
+    if str(value[TAG]).startswith(WIRE_NAME):
+        return {**value, "v": _redact_canvas(inside, sensitive)}
     if value[TAG] == "dict" and type(inside) is list:  # pairs, of which the first is the key
         return {**value, "v": [_redact_pair(pair, sensitive) for pair in inside]}
     if type(inside) is list or type(inside) is dict:

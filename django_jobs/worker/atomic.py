@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from django.db import InterfaceError, OperationalError, connections, transaction
 
 from django_jobs import clock, transactions, workflow
+from django_jobs.bounds import Bounds
 from django_jobs.conf import settings
 from django_jobs.envelope import Job
 from django_jobs.exceptions import JobsConfigurationError
@@ -68,13 +69,15 @@ class Atomic:
         committed: list[bool] = []
         connection, raw, closed = connections[using], None, False
         try:
-            with self._transaction(using):
-                transaction.on_commit(lambda: committed.append(True), using=using)  # before any of the job's
+            with Bounds(connection) as bounds, self._transaction(using):
+                # Before any of the job's.
+                transaction.on_commit(bounds.end, using=using)
+                transaction.on_commit(lambda: committed.append(True), using=using)
                 outcome = run()
                 raw, closed = connection.connection, connection.closed_in_transaction  # by the job's own code
                 if not isinstance(outcome, _KEEPS):
                     transaction.set_rollback(True, using=using)
-                elif not self._record(job, options, deliveries, outcome, started_ms):
+                elif not self._record(job, options, deliveries, outcome, started_ms, bounds=bounds):
                     transaction.set_rollback(True, using=using)
                     return Superseded()
         except Exception as error:  # noqa: BLE001 - the job's commit hooks run in there, too
@@ -90,8 +93,11 @@ class Atomic:
             return transaction.atomic(using)
         return transactions.writing(using, wait_ms=WAIT_MS)
 
-    def _record(self, job: Job, options: TaskOptions, deliveries: int, outcome: Outcome, started_ms: int) -> bool:
+    def _record(
+        self, job: Job, options: TaskOptions, deliveries: int, outcome: Outcome, started_ms: int, *, bounds: Bounds
+    ) -> bool:
         """Write the end of a job. False: somebody else has written it, or a newer attempt is under way."""
+        bounds.begin()  # the body could be silent for as long as it liked; what is left is ours
         record = record_of(
             job,
             outcome,

@@ -1,8 +1,9 @@
 """
-What a keeper does beside its heartbeats, in a thread of its own: relaying the outbox, and pruning old results.
+What a keeper does beside its heartbeats, in a thread of its own: relaying the outbox, pruning old results, and looking
+for steps of workflows that were lost.
 
-Both ask the database, which may be slow, locked or out of reach for longer than a lease lasts; no heartbeat waits for
-that.
+All of it asks the database, which may be slow, locked or out of reach for longer than a lease lasts; no heartbeat
+waits for that.
 """
 
 from __future__ import annotations
@@ -15,17 +16,21 @@ from collections.abc import Callable
 
 from django.db import connections
 
+from django_jobs import clock
 from django_jobs.brokers.base import BaseBroker
 from django_jobs.exceptions import BrokerUnavailable, StoreUnavailable
 from django_jobs.results.base import BaseStore
 from django_jobs.worker.config import WorkerConfig
 from django_jobs.worker.relayer import Relayer
+from django_jobs.workflow import mending
 
 logger = logging.getLogger("django_jobs.worker")
 
 #: Results are pruned about this often by each keeper; a batch that was full is followed by the next at once.
 PRUNE_SECONDS = 60.0
 PRUNE_BATCH = 1000
+#: Workflows are looked at about this often by each keeper.
+MEND_SECONDS = 60.0
 
 
 class Housekeeping:
@@ -36,6 +41,9 @@ class Housekeeping:
         self._seconds = config.heartbeat_ms / 1000
         self._relayer = Relayer(broker, store, seconds=self._seconds / 2)
         self._next_prune = time.monotonic() + random.uniform(0, PRUNE_SECONDS)
+        self._next_mend = time.monotonic() + random.uniform(0, MEND_SECONDS)
+        #: Steps that seemed to be lost when they were looked for last.
+        self._missed: list[str] = []
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -49,6 +57,9 @@ class Housekeeping:
     def _run(self) -> None:
         while not self._stopped.wait(self._seconds):
             self._tick(self._relayer.beat)
+            if time.monotonic() >= self._next_mend:
+                self._next_mend = time.monotonic() + MEND_SECONDS * random.uniform(0.5, 1.5)
+                self._tick(self._mend)
             if time.monotonic() >= self._next_prune:
                 self._next_prune = time.monotonic() + PRUNE_SECONDS * random.uniform(0.5, 1.5)
                 self._tick(self._prune)
@@ -61,6 +72,18 @@ class Housekeeping:
             logger.debug("The outbox waits for the broker: %s", error)  # the keeper says so, and when it is back
         except Exception:
             logger.exception("The keeper has an error of its own, and goes on")
+
+    def _mend(self) -> None:
+        """Send steps of workflows again that nobody has: those missed twice, for one may just be on its way."""
+        try:
+            lost = mending.lost_steps(before_ms=clock.now_ms() - mending.YOUNG_MS)
+            again = [one for one in lost if one in self._missed]
+            if again:
+                logger.warning("%d steps of workflows were lost on their way, and are sent again", len(again))
+                mending.send_again(again)
+            self._missed = lost
+        except StoreUnavailable as error:
+            logger.warning("Workflows could not be looked at: %s", error)
 
     def _prune(self) -> None:
         try:

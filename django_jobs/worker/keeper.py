@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django_jobs.brokers.base import BaseBroker, Consumer
@@ -24,6 +24,9 @@ from django_jobs.worker.housekeeping import Housekeeping
 from django_jobs.worker.reporting import Reporting
 
 logger = logging.getLogger("django_jobs.worker")
+
+#: What a dead child had and somebody else has locked is asked for again after so long: most often that is over by then.
+LOCKED_SECONDS = 0.2
 
 
 class Keeper:
@@ -41,6 +44,9 @@ class Keeper:
         #: Consumers that have died and are still to be reaped, with the ids that are charged, and those that were ended
         #: together with their process (id -> reason); and which process it was, and how it died.
         self._dead: dict[str, tuple[Consumer, list[str], dict[str, str], str]] = {}
+        #: Those of them whose crash has been noted down with their jobs, and whether others have locked what one had.
+        self._noted: set[str] = set()
+        self._is_locked_out = False
         self._down_since: float | None = None
         self._reporting = Reporting(broker, ttl_ms=config.lease_ms)
         self._housekeeping = Housekeeping(broker, store, config)
@@ -58,8 +64,9 @@ class Keeper:
     def _keep(self) -> None:
         next_beat = 0.0
         while True:
+            timeout = max(0.0, next_beat - time.monotonic())
             try:
-                messages = self._channel.receive(max(0.0, next_beat - time.monotonic()))
+                messages = self._channel.receive(min(timeout, LOCKED_SECONDS) if self._is_locked_out else timeout)
             except EOFError:
                 return
             for message in messages:
@@ -101,6 +108,7 @@ class Keeper:
         """Do what is due once per heartbeat."""
         try:
             self._heartbeat()
+            self._open_leases()
             self._reap_silent()
             self._reporting.beat()
         except BrokerUnavailable as error:
@@ -114,10 +122,7 @@ class Keeper:
                 self._down_since = None
 
     def _heartbeat(self) -> None:
-        for consumer in list(self._born.values()):
-            self._broker.register(consumer, lease_ms=self._config.lease_ms)
-            self._living[consumer.id] = self._born.pop(consumer.id)
-        self._follow_queues()
+        """Renew leases: before anything else, which may have to wait for somebody."""
         consumers = list(self._living.values())
         if not consumers:
             return
@@ -131,6 +136,12 @@ class Keeper:
                 (self._asked.add if beat.revoked else self._asked.discard)(consumer.id)
                 terminated = list(beat.terminated)
                 self._channel.send(what="revoked", consumer=consumer.id, ids=list(beat.revoked), terminated=terminated)
+
+    def _open_leases(self) -> None:
+        for consumer in list(self._born.values()):
+            self._broker.register(consumer, lease_ms=self._config.lease_ms)
+            self._living[consumer.id] = self._born.pop(consumer.id)
+        self._follow_queues()
 
     def _follow_queues(self) -> None:
         """
@@ -148,27 +159,39 @@ class Keeper:
 
     def _reap_dead(self) -> None:
         """Give back at once what our own dead children had."""
+        self._is_locked_out = False
         for consumer, running, ended, where in list(self._dead.values()):
             # First: once a job is back in its queue, it may end before this is written.
-            if running:
+            if running and consumer.id not in self._noted:
+                self._noted.add(consumer.id)
                 note_crashes(self._broker, self._store, running, where=where)
             try:
-                queues = set(consumer.queues).union(() if self._config.queues else self._broker.queues())
-                moved = 0
-                for queue in sorted(queues):
-                    reaped = self._broker.reap(
-                        queue, consumer.id, suspect_ms=self._config.suspect_ms, force=True, running=running, ended=ended
-                    )
-                    moved += len(reaped.moved)
+                is_all = self._reap_one(consumer, running, ended)
             except BrokerUnavailable:
                 self._broker.close()
                 return
-            if moved:
-                logger.warning(
-                    "%d jobs of a process that died are back in their queues (%d were running)", moved, len(running)
-                )
+            if not is_all:
+                self._is_locked_out = True
+                continue
             del self._dead[consumer.id]
+            self._noted.discard(consumer.id)
             self._channel.send(what="reaped", consumer=consumer.id, ended=sorted(ended))
+
+    def _reap_one(self, consumer: Consumer, running: Sequence[str], ended: Mapping[str, str]) -> bool:
+        """Give back what a dead child of ours had. Return whether that was all; others may have locked some of it."""
+        queues = set(consumer.queues).union(() if self._config.queues else self._broker.queues())
+        moved, is_all = 0, True
+        for queue in sorted(queues):
+            reaped = self._broker.reap(
+                queue, consumer.id, suspect_ms=self._config.suspect_ms, force=True, running=running, ended=ended
+            )
+            moved += len(reaped.moved)
+            is_all = is_all and reaped.verdict != "locked"
+        if moved:
+            logger.warning(
+                "%d jobs of a process that died are back in their queues (%d were running)", moved, len(running)
+            )
+        return is_all
 
     def _reap_silent(self) -> None:
         """Suspect, and later reap, the consumers of other workers whose leases have run out."""
@@ -176,11 +199,11 @@ class Keeper:
             if consumer_id in self._living or consumer_id in self._dead:
                 continue
             reaped = self._broker.reap(queue, consumer_id, suspect_ms=self._config.suspect_ms)
-            if reaped.verdict == "reaped":
+            if reaped.verdict == "reaped" or reaped.moved:
                 logger.warning("A worker has been silent: %d of its jobs are back in %r", len(reaped.moved), queue)
-                if reaped.moved:
-                    where = f"a worker that fell silent ({consumer_id})"
-                    note_crashes(self._broker, self._store, reaped.moved, where=where, seconds=0.0)
+            if reaped.moved:
+                where = f"a worker that fell silent ({consumer_id})"
+                note_crashes(self._broker, self._store, reaped.moved, where=where, seconds=0.0)
 
     def _queues(self) -> Sequence[str]:
         names = {queue for consumer in self._living.values() for queue in consumer.queues}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from django_jobs import clock, dispatch
 from django_jobs.canvas.opening import ErrorCall, Following, Opened, begin, follow, report
@@ -19,6 +20,8 @@ from django_jobs.states import State
 from django_jobs.workflow import jobs as making
 from django_jobs.workflow.book import StoredBook
 from django_jobs.workflow.passing import through_middleware
+
+logger = logging.getLogger("django_jobs")
 
 #: In front of what a job gets before its arguments: not the value, but the failure of that step or barrier.
 FAILURE_OF = "!"
@@ -79,6 +82,10 @@ class Advance:
         self._workflows.extend(made)
         self.book.changes.count(made.workflow_id, remaining=len(made.steps))
 
+    def open(self, step_ids: Iterable[str], source: str) -> None:
+        """Start steps with the value of another."""
+        self._opened += [Opened(one, source) for one in sorted(step_ids)]
+
     def report(self, workflow_id: str, join: Join, source: str) -> None:
         """Report the value of a step or barrier to a barrier that was opened again."""
         self.book.workflow_id = workflow_id
@@ -120,9 +127,14 @@ class Advance:
         self.book.workflow_id = step.workflow_id
         self.book.changes.count(step.workflow_id, remaining=-1, failed=int(failed))
         quiet = quiet or self._heads[step.workflow_id].is_revoked
-        self._take(follow(self.book, step, failed=failed, quiet=quiet), step.workflow_id)
+        try:
+            self._take(follow(self.book, step, failed=failed, quiet=quiet), step.workflow_id)
+        except LookupError as error:  # somebody has deleted rows: the end is recorded all the same
+            logger.error("What follows %s[%s] is not known: %s", making.task_of(step), step.id, error)  # noqa: TRY400
 
     def _take(self, following: Following, workflow_id: str) -> None:
+        for one in following.opened:
+            self.book.step(one.step)
         self._opened += following.opened
         head = self._heads[workflow_id]
         for ended in following.ended:
@@ -145,7 +157,7 @@ class Advance:
         call_id = derived_id(int(call.id[:8] + call.id[9:13], 16), call.id, str(generation))
         if self._workflows.steps([call_id]) or self._workflows.barriers([call_id]):
             return
-        made = plan(call.errback, workflow_id=workflow_id, end_id=call_id)
+        made = plan(call.errback, workflow_id=workflow_id, end_id=call_id, takes_value=True)
         self.add(made)
         self.begin(made, source=FAILURE_OF + call.failed)
 
@@ -157,7 +169,7 @@ class Advance:
         for one in opened:
             step = texts[one.step]
             head = self._heads[step.workflow_id]
-            source = one.source if one.source is None or step.takes_value or one.source[0] == FAILURE_OF else None
+            source = one.source if step.takes_value else None
             try:
                 job = making.job_of(step, head, source=source, parent_id=self._parent_of(one, head))
             except Exception as error:  # noqa: BLE001 - options and arguments are the user's, of whatever version of the code

@@ -16,6 +16,16 @@ from django_jobs.serializers import dump_packed
 
 #: In the place of the value of what comes before.
 _VALUE = object()
+#: In the place of what an error callback is called with.
+_FAILURE = (object(), object(), object())
+
+
+#: What is said of a call that does not fit, by what comes before its own arguments.
+_BEFORE = {
+    (): "",
+    (_VALUE,): " after the value of what comes before it; .si(...) takes none",
+    _FAILURE: " after the request, exception and traceback that an error callback is called with; .si(...) takes none",
+}
 
 
 def check(expression: Expression) -> None:
@@ -31,7 +41,7 @@ def check(expression: Expression) -> None:
         try:
             task.call_signature.bind(*args, **signature.kwargs)
         except TypeError as error:
-            what = f" after the value of what comes before it ({len(given)})" if args is not signature.args else ""
+            what = _BEFORE[given] if args is not signature.args else ""
             raise TypeError(f"{signature.task}{task.call_signature}: {error}{what}.") from None
 
 
@@ -53,7 +63,7 @@ def signatures_in(expression: Expression) -> Iterator[tuple[Signature, tuple[Any
     while todo:
         found, given = todo.pop()
         todo += [(link, (_VALUE,)) for link in found.links]
-        todo += [(errback, (_VALUE,) * 3) for errback in found.errbacks]
+        todo += [(errback, _FAILURE) for errback in found.errbacks]
         match found:
             case Signature():
                 yield found, given

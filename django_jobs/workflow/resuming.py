@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from django_jobs.canvas.records import Barrier, Join
+from django_jobs.canvas.records import Barrier, Join, Then
 from django_jobs.results.base import GENERATION_BITS, BaseStore, Settled
 from django_jobs.results.workflows import KeptBarrier, KeptStep
 from django_jobs.states import State
@@ -41,15 +41,22 @@ def resume(store: BaseStore, workflow_id: str, retried: Collection[str]) -> None
     advance.book.changes.count(workflow_id, failed=-heads[workflow_id].failed)
     values: list[KeptStep | Barrier] = [steps[one] for one, row in ended.items() if row.state == State.SUCCESS]
     values += [kept.barrier for kept in barriers if kept.resolved_ms is not None and kept.cause is None]
+    waiting = {one for one, step in steps.items() if step.opened_ms is None and one not in ended}.union(never_ran)
     for value in values:
         for place in (value.continuation, *value.callbacks):
             if isinstance(place, Join) and place.barrier in reopened:
                 advance.report(workflow_id, place, value.id)
+            elif isinstance(place, Then):
+                advance.open(_targets(place, steps) & waiting, value.id)
     for one, row in ended.items():
         if row.state != State.SUCCESS:
             advance.book.changes.count(workflow_id, remaining=1)
             advance.step_ended(one, failed=True, generation=row.fence >> GENERATION_BITS, quiet=True)
     advance.finish()
+
+
+def _targets(place: Then, steps: dict[str, KeptStep]) -> set[str]:
+    return {one for one, step in steps.items() if step.entry == place.target} if place.fan_out else {place.target}
 
 
 def _knows_failure(kept: KeptBarrier) -> bool:

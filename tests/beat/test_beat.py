@@ -220,14 +220,13 @@ def test_it_goes_on_after_an_error_of_its_own(
 
 
 @pytest.mark.chaos
-def test_a_database_that_is_restarted(child_environment: Callable[..., dict[str, str]], tmp_path: Path) -> None:
-    tmp_path.chmod(0o711)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o711)
+def test_a_database_that_is_restarted(
+    child_environment: Callable[..., dict[str, str]], tmp_path: Path, reachable_path: Path
+) -> None:
     try:
-        server = private_postgres(tmp_path).start()
-    except ServiceError as error:
-        pytest.skip(str(error))
+        server = private_postgres(reachable_path)
+    except ServiceError as error:  # there is none; one that is there and does not start is an error
+        pytest.skip(f"NOT TESTED on postgres: {error}")
     with server:
         lines = [
             f"DATABASES = {{'default': server(ENGINES['postgres'], {server.url!r})}}",

@@ -57,6 +57,13 @@ def brief(runs: Sequence[Planned]) -> list[tuple[float, Outcome, int]]:
     return [((run.due - START).total_seconds(), run.outcome, run.missed) for run in runs]
 
 
+@pytest.mark.parametrize("schedule", ["every 10 seconds", "* * * * *"])
+def test_a_start_that_nothing_comes_before(schedule: str) -> None:
+    row = row_of(schedule, starts=datetime.min.replace(tzinfo=UTC))
+    assert next(upcoming(row, parse(schedule), ZONE, START), None) is not None
+    assert [outcome for _, outcome, _ in brief(look(row, 60))] == [SENT]
+
+
 @pytest.mark.parametrize(
     ("fields", "seconds", "expected"),
     [

@@ -150,56 +150,12 @@ def test_a_bad_row_never_stops_the_others(
     assert fire(alias).rows == 0
 
 
-#: What SQL may write into a row, and no model can read, or write back.
-DAMAGES = {
-    "postgresql": (
-        "total_runs = 9223372036854775807",
-        "ends = 'infinity'",
-        "starts = '-infinity'",
-        "created = '-infinity'",
-        "next_run = '-infinity'",
-        "ends = '12000-01-01'",
-        "next_run = '0044-03-15 BC'",
-    ),
-    "mysql": ("total_runs = 9223372036854775807", "last_job = 'garbage'", "enabled = 2"),
-    "sqlite": (
-        "total_runs = 9223372036854775807",
-        "total_runs = 'abc'",
-        "last_job = 'garbage'",
-        "starts = '2026-02-30 10:00:00'",
-        "next_run = '2026-02-30 10:00:00'",
-        "next_run = 1",
-    ),
-}
-CASES = [(vendor, change) for vendor, changes in DAMAGES.items() for change in changes]
-
-
-@pytest.mark.parametrize(("vendor", "change"), CASES)
-def test_a_row_that_nobody_can_read_or_write_is_set_aside(
-    alias: str, make_row: MakeRow, beat_settings: dict[str, Any], vendor: str, change: str
-) -> None:
-    if connections[alias].vendor != vendor:
-        pytest.skip("another database's")
-    bad = make_row("bad", due=5)
-    for number in range(3):
-        make_row(f"good {number}")
-    with connections[alias].cursor() as cursor:
-        cursor.execute(f"UPDATE django_jobs_periodictask SET {change} WHERE id = %s", [bad.pk])
-    fire(alias)
-    fire(alias)
-    fired = [job.headers["periodic_task"] for job in jobs_in()]
-    assert sorted(name for name in fired if name != "bad") == [f"good {number}" for number in range(3)]
-    # Some of it another database than its own bears, and then it just runs.
-    assert fired.count("bad") + len(runs_of(alias, periodic_task=bad.pk, outcome="refused")) == 1
-    assert fire(alias).rows == 0, "it is not looked at again and again"
-
-
 class Unsayable(Exception):
     def __str__(self) -> str:
         raise RuntimeError("not even this")
 
 
-ERRORS: dict[str, Exception] = {
+ERRORS: dict[str, BaseException] = {
     "nul": ValueError("a\0b"),
     "surrogate": ValueError("a\ud800b"),
     "emoji": ValueError("no \U0001f600"),
@@ -207,6 +163,7 @@ ERRORS: dict[str, Exception] = {
     "another database": OperationalError("the other database is away"),
     "another connection": InterfaceError("closed"),
     "unsayable": Unsayable(),
+    "exit": SystemExit(1),
 }
 
 
@@ -232,6 +189,7 @@ def test_an_error_in_whatever_words_stops_nobody_else(
     assert refused["nul"] == "a\\x00b"
     assert refused["another database"] == "the other database is away"
     assert refused["unsayable"] == "Unsayable"
+    assert refused["exit"] == "SystemExit(1)"
     assert len(refused["long"]) == firing.MOST_WORDS
 
 

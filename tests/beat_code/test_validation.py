@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -46,6 +48,11 @@ def unsaved(**columns: Any) -> PeriodicTask:
         ({"args": "[1"}, "args", "args is no JSON: "),
         ({"args": "{}"}, "args", "args must be a list in JSON"),
         ({"args": "[" * 100_000}, "args", "args is no JSON: "),
+        ({"args": "[NaN]", "task": ECHO}, "args", 'A job carries {"$": "float", "v": "nan"}'),
+        ({"kwargs": '{"value": {"x": 1e999}}', "task": ECHO}, "kwargs", "kwargs has a number that JSON has not"),
+        ({"args": json.dumps(["x" * 1_048_576]), "task": ECHO}, "args", "MAX_PAYLOAD'] allows 1,048,576. Store"),
+        ({"kwargs": json.dumps({"value": "\u00e9" * 200_000}), "task": ECHO}, "kwargs", "1,200,"),
+        ({"headers": json.dumps({"x": "x" * 1_048_576})}, "headers", "Store the data"),
         ({"args": '[{"$": "nobody", "v": 1}]', "task": ECHO}, "args", "'nobody', which nobody registered here"),
         ({"args": '[{"$": "decimal", "v": "x"}]', "task": ECHO}, "args", "cannot be rebuilt"),
         ({"args": "[1]", "task": ADD}, "args", "missing a required argument: 'b'"),
@@ -64,6 +71,9 @@ def unsaved(**columns: Any) -> PeriodicTask:
         ({"jitter": timedelta(hours=1)}, "jitter", "whole seconds"),
         ({"start_deadline": 0}, "start_deadline", "1 or more"),
         ({"jitter": -1}, "jitter", "0 or more"),
+        ({"starts": datetime(1, 1, 1, tzinfo=UTC)}, "starts", "from the year 1900 on"),
+        ({"starts": datetime(1, 1, 1, tzinfo=ZoneInfo("Asia/Tokyo"))}, "starts", "from the year 1900 on"),
+        ({"ends": datetime(9999, 12, 31, 23, tzinfo=ZoneInfo("America/Lima"))}, "ends", "In UTC no calendar has"),
         ({"starts": NOW, "ends": NOW}, "ends", "before it starts"),
         ({"ends": NOW + timedelta(hours=1)}, "ends", "before its first run"),
         ({"starts": NOW + DAY, "ends": NOW + DAY + timedelta(hours=1)}, "ends", "before its first run"),
@@ -90,6 +100,9 @@ def test_what_could_not_run(columns: dict[str, Any], field: str, expected: str):
         {"args": '[{"$": "decimal", "v": "1.10"}]', "task": ECHO},
         {"args": "[1]", "kwargs": '{"b": 2}', "task": ADD, "queue": "mail", "priority": -100, "jitter": 0},
         {"starts": NOW - DAY, "ends": NOW + DAY},
+        {"starts": datetime(1900, 1, 1, tzinfo=UTC), "ends": datetime(9999, 12, 31, tzinfo=UTC)},
+        {"args": '[{"$": "float", "v": "nan"}]', "task": ECHO},
+        {"args": json.dumps(["x" * 1_048_000]), "task": ECHO},
     ],
 )
 def test_what_can_run(columns: dict[str, Any]):

@@ -138,7 +138,7 @@ def test_claims_pass_by_each_other(broker: DatabaseBroker, alias: str, threads):
         assert ids(threads.submit(claim, broker, second, 10).result(20)) == ids(sent[5:])
 
 
-def test_reaping_waits_for_a_claim_that_is_under_way(broker: DatabaseBroker, alias: str, threads):
+def test_a_claim_that_is_under_way_is_not_reaped_before_it_is_committed(broker: DatabaseBroker, alias: str, threads):
     if connections[alias].vendor == "sqlite":
         pytest.skip("SQLite has one writer at a time")
     sent = messages(3)
@@ -146,11 +146,10 @@ def test_reaping_waits_for_a_claim_that_is_under_way(broker: DatabaseBroker, ali
     worker = consumer(broker)
     with transaction.atomic(alias):
         claim(broker, worker, 2)
-        reaped = threads.submit(broker.reap, "alpha", worker.id, suspect_ms=0, force=True)
-        other = consumer(broker, "beta")
-        broker.unregister(other)
-        assert not reaped.done()
-    assert reaped.result(20).moved == tuple(sorted(ids(sent[:2])))
+        reaped = threads.submit(broker.reap, "alpha", worker.id, suspect_ms=0, force=True).result(20)
+        assert (reaped.verdict, reaped.moved) == ("locked", ())
+    reaped = broker.reap("alpha", worker.id, suspect_ms=0, force=True)
+    assert (reaped.verdict, reaped.moved) == ("reaped", tuple(sorted(ids(sent[:2]))))
 
 
 def test_few_statements_on_the_way_through(broker: DatabaseBroker, alias: str):
@@ -165,7 +164,8 @@ def test_few_statements_on_the_way_through(broker: DatabaseBroker, alias: str):
             held = claim(quiet, worker, 50)
         with statements(alias) as acking:
             quiet.ack(held)
-    expected = {"postgresql": (1, 1, 1), "sqlite": (2, 5, 2), "mysql": (1, 4, 1)}[connections[alias].vendor]
+    # On MariaDB a bound is set for what others may wait for, and set back.
+    expected = {"postgresql": (1, 1, 1), "sqlite": (2, 5, 2), "mysql": (1, 2 + 4, 2 + 1)}[connections[alias].vendor]
     assert (len(enqueueing), len(claiming), len(acking)) == expected
 
 

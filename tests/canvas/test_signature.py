@@ -113,6 +113,12 @@ def test_partial_arguments_are_prepended():
     assert partial == Signature.s("shop.add", 4, x=1, y=2)
 
 
+def test_arguments_may_be_named():
+    expected = Signature.s("shop.add", 1, 4, x=2)
+    assert signature("shop.add", args=(1, 4), kwargs={"x": 2}) == expected
+    assert Signature.s("shop.add", 4).clone(args=(1,), kwargs={"x": 2}) == expected
+
+
 def test_an_immutable_signature_takes_options_and_no_arguments():
     assert note.clone((1,), {"x": 2}, queue="mail") == note.set(queue="mail")
     assert note.set(immutable=False).clone((1,)) == Signature.s("shop.note", 1, "done")
@@ -187,19 +193,26 @@ def test_equal_signatures_are_one_in_a_set():
 # Habits
 
 
-def call_it(canvas: Any) -> Any:
-    return canvas()
+@pytest.mark.parametrize(
+    "canvas", [chain(add, add), group(add, add), chord([add], add), chunks("shop.add", [(1, 2)], 1)]
+)
+def test_a_canvas_is_sent_by_calling_it(canvas: Expression, monkeypatch: pytest.MonkeyPatch):
+    sent: list[Expression] = []
+    monkeypatch.setattr(Expression, "send", sent.append)
+    canvas()
+    assert sent == [canvas]
 
 
-@pytest.mark.parametrize("canvas", [chain(add, add), group(add, add), chord([add], add)])
-def test_a_canvas_is_not_sent_by_calling_it(canvas: Expression):
-    with pytest.raises(TypeError, match=r"delay\("):
-        call_it(canvas)
+def test_a_partial_canvas_is_called_with_what_comes_first(monkeypatch: pytest.MonkeyPatch):
+    sent: list[Expression] = []
+    monkeypatch.setattr(Expression, "send", sent.append)
+    chain(add, add)(1, x=2)
+    assert sent == [chain(Signature.s("shop.add", 1, 2, 2, x=2), add)]
 
 
 def test_a_signature_is_not_called():
     with pytest.raises(TypeError, match="call the task itself"):
-        call_it(add)
+        add()
 
 
 def test_a_signature_has_no_result():
@@ -237,7 +250,7 @@ def test_arguments_are_no_string():
 
 
 def test_a_chord_with_a_body_takes_no_other():
-    with pytest.raises(TypeError, match=r"chord\(header, body\)\.delay"):
+    with pytest.raises(TypeError, match=r"chord\(header, body\)\(\) sends it"):
         chord([add], add)(add)
 
 
@@ -245,10 +258,12 @@ def test_what_is_sent_is_the_canvas_with_all_that_was_said(monkeypatch: pytest.M
     sent: list[Expression] = []
     monkeypatch.setattr(Expression, "send", sent.append)
     chain(add, add).apply_async((1,), {"x": 2}, queue="mail", countdown=None)
+    add.apply_async(args=(1,), kwargs={"x": 2})
     group(add).delay(1)
     chord([add])(note, queue="mail")
     assert sent == [
         chain(Signature.s("shop.add", 1, 2, 2, x=2), add).set(queue="mail"),
+        Signature.s("shop.add", 1, 2, 2, x=2),
         group(Signature.s("shop.add", 1, 2, 2)),
         chord([add], note, queue="mail"),
     ]

@@ -16,9 +16,10 @@ from django_jobs.beat import examination
 from django_jobs.beat.sync import sync
 from django_jobs.checks import TAG, periodic
 from django_jobs.models import PeriodicTask
+from tests.beat.conftest import UNREADABLE
 from tests.beat_code.conftest import ADD, NOTHING, declaring, edit, entry
 
-ABOUT_ROWS = ("W031", "W032", "W033", "W034", "W035", "W036", "W037", "W038")
+ABOUT_ROWS = ("W031", "W032", "W033", "W034", "W035", "W036", "W037", "W038", "W039")
 
 
 def said(*, deploy: bool = True) -> list[tuple[str, str, str]]:
@@ -148,6 +149,18 @@ def test_moments_that_have_passed(columns: dict[str, Any], words: str):
             last_run=timezone.now())  # fmt: skip
     ((number, text, _),) = said()
     assert (number, f"'nightly' ({words})" in text, "has run" in text) == ("W038", True, False)
+
+
+@pytest.mark.django_db
+def test_a_row_that_cannot_be_read():
+    made("other", task="gone")
+    change, words = UNREADABLE[connection.vendor]
+    row = planned(next_run=timezone.now() + timedelta(hours=1))
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE django_jobs_periodictask SET {change} WHERE id = %s", [row.pk])
+    found = {number: text for number, text, _ in said()}
+    assert found["W039"] == f"One periodic task cannot be read: 'nightly' (key {row.pk}: {words})."
+    assert "'other' (gone)" in found["W033"], "the others are looked at all the same"
 
 
 @pytest.mark.django_db

@@ -165,6 +165,8 @@ def test_a_bound_task_needs_a_first_parameter():
     [
         ({"prioritty": 5}, "Did you mean 'priority'"),
         ({"acks_late": True}, "with max_deliveries=1 it does not run again"),
+        ({"link": None}, "apply_async(link=...), or task.s(...).link(...); for every call connect to the signal"),
+        ({"link_error": None}, "apply_async(link_error=...), or task.s(...).on_error(...)"),
         (
             {"priority": 500},
             "@job of tests.core.tasks.add: The option priority must be a whole number from -100",

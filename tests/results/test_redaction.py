@@ -8,14 +8,19 @@ from typing import Any
 
 import pytest
 
+from django_jobs.canvas import Signature, chord, xmap
+from django_jobs.canvas.maps import XMAP, XSTARMAP
 from django_jobs.envelope import Job
 from django_jobs.registry import registry
-from django_jobs.results.redaction import LIMIT, shown_arguments, sounds_secret
+from django_jobs.results.redaction import HIDDEN, LIMIT, shown_arguments, sounds_secret
 from django_jobs.serializers import pack
 from django_jobs.task import Task
 
 
 def login(user: str, password: str, card: str = "", *rest: Any, pin: str = "") -> None: ...
+
+
+def visit(user: str, *, pin: str = "") -> None: ...
 
 
 def secret_rest(user: str, *tokens: str) -> None: ...
@@ -24,6 +29,7 @@ def secret_rest(user: str, *tokens: str) -> None: ...
 @pytest.fixture(autouse=True)
 def tasks() -> Iterator[None]:
     made: list[Task[..., Any]] = [Task(function, declared={}) for function in (login, secret_rest)]
+    made.append(Task(visit, declared={"sensitive": ["pin"]}))
     for task in made:
         registry.register(task)
     yield
@@ -102,6 +108,28 @@ def test_what_is_long_is_cut_and_stays_readable(value: Any):
     for text in shown_arguments(job, ()):
         assert len(text) <= LIMIT
         assert "…" in json.dumps(json.loads(text), ensure_ascii=False)
+
+
+LOGIN, VISIT = f"{__name__}.login", f"{__name__}.visit"
+
+
+def test_what_a_task_hides_is_hidden_in_a_map_of_it():
+    for task in (XMAP, XSTARMAP):
+        assert shown(task, task=LOGIN, it=[["ann", "xyz"]])[1] == {"task": LOGIN, "it": HIDDEN}
+        assert shown(task, task=VISIT, it=[["ann", {"pin": 1, "token": 2}]])[1]["it"] == [
+            ["ann", {"pin": HIDDEN, "token": HIDDEN}]
+        ]
+
+
+def test_what_tasks_hide_is_hidden_in_a_canvas_that_is_an_argument():
+    secret = Signature.s(LOGIN, "ann", "xyz", password="123", card="456")
+    body = secret.set(headers={"token": "789"}).on_error(secret)
+    canvas = chord([secret, xmap(LOGIN, ["xyz"]), Signature.s(VISIT, 1, pin="000")], body)
+    (args, _) = shown("any", [canvas])
+    text = json.dumps(args)
+    assert not any(word in text for word in ("xyz", "123", "789", "000"))
+    assert '"456"' in text  # nobody has said that it is one
+    assert '"args": [1]' in text
 
 
 def test_a_task_made_anew_is_asked_anew():

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.apps import apps
 from django.db import connections
 from django.test import override_settings
 
 from django_jobs import clock, relay
 from django_jobs.async_result import AsyncResult, GroupResult
 from django_jobs.brokers import get_broker
-from django_jobs.brokers.base import Consumer
+from django_jobs.brokers.base import Claimed, Consumer
 from django_jobs.canvas import Expression
 from django_jobs.envelope import Job
 from django_jobs.execution import Delivery, execute
-from django_jobs.models import (
-    JobResult,
-    Workflow,
-    WorkflowBarrier,
-    WorkflowMember,
-    WorkflowScope,
-    WorkflowStep,
-)
-from django_jobs.models.outbox import OutboxJob
-from django_jobs.models.queue import QueuedJob
 from django_jobs.results import get_store
 from django_jobs.states import Place
 from django_jobs.testing import eager
@@ -40,10 +31,8 @@ from django_jobs.workflow.inputs import inputs_of
 from tests.services import alias_of, named_redis, why_missing
 from tests.workflow.actors import Ledger
 
-MODELS = (
-    Workflow, WorkflowBarrier, WorkflowMember, WorkflowScope, WorkflowStep, JobResult, OutboxJob, QueuedJob,
-)  # fmt: skip
 QUEUES = ("default", "mail")
+DATABASES = ("sqlite", "postgres", "mariadb")
 WORLDS = [
     "memory", "eager", "sqlite", "postgres", "mariadb", "redis-sqlite", "redis-postgres", "redis-mariadb",
 ]  # fmt: skip
@@ -57,6 +46,9 @@ class Stage:
 
     def work(self, rng: random.Random | None = None) -> None:
         """Run all there is to run."""
+
+    def work_once(self) -> None:
+        """Run what is ready now, and nothing that follows."""
 
 
 class Eager(Stage):
@@ -84,21 +76,27 @@ class TinyWorker(Stage):
                     return
                 continue
             rng.shuffle(claimed)
-            batch = []
-            for one in claimed:
-                job = read(one)
-                assert isinstance(job, Job), job
-                started_ms = clock.now_ms()
-                outcome = execute(
-                    job, Delivery(deliveries=one.deliveries, inputs=inputs_of, grow=grow, atomic=self.atomic)
-                )
-                batch.append(Finished(one, job, outcome, started_ms, clock.now_ms()))
-            cut = rng.randint(0, len(batch))
-            for part in (batch[:cut], batch[cut:]):
-                if part:
-                    acks = self.settler.settle(part)
-                    if acks:
-                        broker.ack(acks)
+            self._run(claimed, lambda batch: rng.randint(0, len(batch)))
+
+    def work_once(self) -> None:
+        relay.finish(10.0)
+        self._run([one for queue in QUEUES for one in get_broker().claim(self.consumer, queue, 100).jobs], len)
+
+    def _run(self, claimed: list[Claimed], cut: Callable[[list[Finished]], int]) -> None:
+        """Run jobs, and settle them in two parts."""
+        batch = []
+        for one in claimed:
+            job = read(one)
+            assert isinstance(job, Job), job
+            started_ms = clock.now_ms()
+            delivery = Delivery(deliveries=one.deliveries, inputs=inputs_of, grow=grow, atomic=self.atomic)
+            batch.append(Finished(one, job, execute(job, delivery), started_ms, clock.now_ms()))
+        at = cut(batch)
+        for part in (batch[:at], batch[at:]):
+            if part:
+                acks = self.settler.settle(part)
+                if acks:
+                    get_broker().ack(acks)
 
     @staticmethod
     def _has_work() -> bool:
@@ -114,7 +112,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         # Without the database, the testing kit keeps everything in memory.
         if item.path.is_relative_to(here) and "[memory" not in item.name:
-            item.add_marker(pytest.mark.django_db(transaction=True, databases="__all__"))
+            # Only those that are used: emptying all of them takes longer than most tests.
+            named = {alias_of(name) for name in DATABASES if f"[{name}" in item.name or f"[redis-{name}" in item.name}
+            databases = ["default", *(alias for alias in named if alias not in ("default", None))]
+            item.add_marker(pytest.mark.django_db(transaction=True, databases=databases))
 
 
 @pytest.fixture(params=WORLDS)
@@ -147,8 +148,8 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
 
 
 def empty(alias: str) -> None:
-    for model in MODELS:
-        model.objects.using(alias).all()._raw_delete(alias)
+    for model in apps.get_app_config("django_jobs").get_models():
+        model._default_manager.using(alias).all()._raw_delete(alias)
 
 
 @pytest.fixture

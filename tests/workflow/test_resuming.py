@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from django_jobs import GroupResult, State, chain, chord, group
+from django_jobs import AsyncResult, GroupResult, State, UpstreamFailed, chain, chord, group
 from django_jobs.canvas.composition import ON_MEMBER_FAILURE, OnMemberFailure
 from django_jobs.exceptions import JobsError
 from tests.workflow.actors import Ledger, act, needs, told
@@ -20,10 +20,13 @@ def test_a_chain_goes_on(stage: Stage, ledger: Ledger, tmp_path: Path):
     workflow = last.workflow
     assert workflow is not None
     assert (workflow.state, workflow.remaining, workflow.failed) == (State.FAILURE, 0, 1)
+    with pytest.raises(UpstreamFailed) as caught:
+        last.get(timeout=0)
+    assert str(caught.value.__cause__) == f"{flag} is not there"
     flag.touch()
     workflow.retry()
     stage.work()
-    assert last.get(timeout=0) == ["c", ["needs", ["a"]]]
+    assert AsyncResult(last.id).get(timeout=0) == ["c", ["needs", ["a"]]]
     assert ledger.calls == {"a[]": 1, "c[['needs', ['a']]]": 1}
     assert (workflow.state, workflow.remaining, workflow.failed) == (State.SUCCESS, 0, 0)
     with pytest.raises(JobsError, match="nothing to go on with"):
@@ -105,12 +108,9 @@ def test_a_group_alone_goes_on(stage: Stage, ledger: Ledger, tmp_path: Path):
     stage.work()
     assert handle.failed()
     flag.touch()
-    assert handle.workflow is not None
-    handle.workflow.retry()
+    handle.retry()
     stage.work()
-    assert asked_again(handle) == [["needs"], ["a"]]
-
-
-def asked_again(handle: GroupResult) -> object:
-    """Ask with a new handle: the old one knows how its members had ended."""
-    return GroupResult.restore(handle.id).get(timeout=0)
+    assert handle.get(timeout=0) == [["needs"], ["a"]]
+    assert GroupResult.restore(handle.id).successful()
+    with pytest.raises(JobsError, match="no job that could be sent again"):
+        handle.retry()

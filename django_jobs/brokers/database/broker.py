@@ -14,7 +14,6 @@ from django_jobs.brokers.base import (
     Claim,
     Claimed,
     Consumer,
-    Heartbeat,
     Message,
     Reaped,
     Retry,
@@ -24,7 +23,7 @@ from django_jobs.brokers.database.claim import Taken, claim, in_flight
 from django_jobs.brokers.database.dialects import Sql
 from django_jobs.brokers.database.inspector import InspectedBroker
 from django_jobs.brokers.database.listening import Notifications
-from django_jobs.brokers.database.runner import Database
+from django_jobs.brokers.database.runner import Database, LockedOut
 from django_jobs.brokers.database.strays import Strays
 from django_jobs.brokers.database.wakeup import Wakeups, bells, look
 from django_jobs.brokers.database.workers import Workers
@@ -43,7 +42,7 @@ OPTIONS = {
 T = TypeVar("T")
 
 
-class DatabaseBroker(Workers, Strays, InspectedBroker):
+class DatabaseBroker(leases.Leases, Workers, Strays, InspectedBroker):
     """
     Jobs in tables of ``database://alias``, on PostgreSQL, MySQL, MariaDB or SQLite.
 
@@ -92,7 +91,8 @@ class DatabaseBroker(Workers, Strays, InspectedBroker):
             self._known_queues |= unknown
             self._woken(queues)
 
-        answers = self._run(verb, alone=not unknown)
+        # Nobody waits for rows that nobody has seen yet.
+        answers = self._run(verb, alone=not unknown, bounded=bool(unknown))
         self._database.after_commit(committed)
         return answers
 
@@ -101,16 +101,6 @@ class DatabaseBroker(Workers, Strays, InspectedBroker):
         return using == self.alias
 
     # The life of a consumer
-
-    def register(self, consumer: Consumer, *, lease_ms: int) -> None:
-        """Insert a lease per queue."""
-        self._run(lambda sql: leases.register(sql, consumer, lease_ms=lease_ms), patient=True)
-
-    def heartbeat(self, consumers: Sequence[Consumer], *, lease_ms: int) -> list[Heartbeat]:
-        """Update the leases of all these consumers at once."""
-        if not consumers:
-            return []
-        return self._run(lambda sql: leases.heartbeat(sql, consumers, lease_ms=lease_ms), patient=True)
 
     def unregister(self, consumer: Consumer) -> None:
         """Delete the leases and give back what is held."""
@@ -135,21 +125,20 @@ class DatabaseBroker(Workers, Strays, InspectedBroker):
         running: Collection[str] | None = None,
         ended: Mapping[str, str] | None = None,
     ) -> Reaped:
-        """Suspect, then take the lease and what the consumer holds."""
+        """Suspect, then take what the consumer holds, and the lease."""
 
         def verb(sql: Sql) -> Reaped:
             return leases.reap(
                 sql, queue, consumer_id, suspect_ms=suspect_ms, force=force, running=running, ended=ended or {}
             )
 
-        reaped = self._run(verb, patient=True)
+        try:
+            reaped = self._run(verb, patient=True, lock_ms=leases.LOCK_MS)
+        except LockedOut:  # where nothing can be passed over: MySQL before 8
+            return Reaped(verdict="locked")
         if reaped.moved:
             self._wake([queue])
         return reaped
-
-    def expired(self, queues: Sequence[str]) -> list[tuple[str, str]]:
-        """Find leases by index."""
-        return self._database.read(lambda sql: leases.expired(sql, queues)) if queues else []
 
     # The way through
 
@@ -273,11 +262,20 @@ class DatabaseBroker(Workers, Strays, InspectedBroker):
     # Helpers
 
     def _run(
-        self, verb: Callable[[Sql], T], *, alone: bool = False, patient: bool = False, repeatable: bool = True
+        self,
+        verb: Callable[[Sql], T],
+        *,
+        alone: bool = False,
+        patient: bool = False,
+        repeatable: bool = True,
+        bounded: bool = True,
+        lock_ms: int | None = None,
     ) -> T:
         # What is a single statement on PostgreSQL takes several elsewhere, and then needs a transaction.
         alone = alone and self._database.vendor == "postgresql"
-        return self._database.run(verb, alone=alone, patient=patient, repeatable=repeatable)
+        return self._database.run(
+            verb, alone=alone, patient=patient, repeatable=repeatable, bounded=bounded, lock_ms=lock_ms
+        )
 
     def _wake(self, queues: Iterable[str]) -> None:
         names = set(queues)

@@ -1,17 +1,28 @@
-"""Who may claim: leases of consumers, and what becomes of the jobs of one that falls silent."""
+"""
+Who may claim: leases of consumers, and what becomes of the jobs of one that falls silent.
+
+Nothing here waits for long for the locks of others. One that is frozen may hold its own, in the middle of whatever it
+was doing, and whoever waited for them would fall silent with it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
-from django_jobs.brokers.base import Consumer, Heartbeat, Reaped
+from django_jobs.brokers.base import BaseBroker, Consumer, Heartbeat, Reaped
 from django_jobs.brokers.database.dialects import Sql
 from django_jobs.brokers.database.enqueueing import add_queues
+from django_jobs.brokers.database.runner import Database, LockedOut
 from django_jobs.brokers.database.settle import BURY, give_back
+
+#: How long a keeper waits for a lock that somebody else holds: far below a heartbeat.
+LOCK_MS = 1000
 
 RENEW = "UPDATE {lease} SET expires = {now} + %s, suspected = NULL WHERE queue = %s AND consumer IN ({many})"
 OPEN = "{insert} {lease} (consumer, queue, expires, suspected) VALUES (%s, %s, {now} + %s, NULL) {ignore}"
-HELD_BY = "SELECT {id}, revoked FROM {job} WHERE state = 2 AND consumer = %s AND queue = %s {locked}"
+FREE = "SELECT consumer FROM {lease} WHERE queue = %s AND consumer IN ({many}) {skip_locked}"
+HELD_BY = "SELECT {id}, revoked FROM {job} WHERE state = 2 AND consumer = %s AND queue = %s"
 
 
 def register(sql: Sql, consumer: Consumer, *, lease_ms: int) -> None:
@@ -25,12 +36,15 @@ def register(sql: Sql, consumer: Consumer, *, lease_ms: int) -> None:
         add_queues(sql, queues)
 
 
-def heartbeat(sql: Sql, consumers: Sequence[Consumer], *, lease_ms: int) -> list[Heartbeat]:
-    """Renew leases, and say of each consumer how it stands."""
+def heartbeat(sql: Sql, consumers: Sequence[Consumer], *, lease_ms: int, skip_locked: bool = False) -> list[Heartbeat]:
+    """Renew leases, with ``skip_locked`` those that nobody has locked, and say of each consumer how it stands."""
     ids = [consumer.id for consumer in consumers]
     for queue in sorted({queue for consumer in consumers for queue in consumer.queues}):
         listening = [consumer.id for consumer in consumers if queue in consumer.queues]
-        sql.change(RENEW, [lease_ms, queue, *listening], many=len(listening))
+        if skip_locked:
+            listening = [row[0] for row in sql.rows(FREE, [queue, *listening], many=len(listening))]
+        if listening:
+            sql.change(RENEW, [lease_ms, queue, *listening], many=len(listening))
     leases = sql.rows("SELECT consumer, queue FROM {lease} WHERE consumer IN ({many})", ids, many=len(ids))
     counts = sql.rows(
         "SELECT consumer, COUNT(*) FROM {job} WHERE state = 2 AND consumer IN ({many}) GROUP BY consumer",
@@ -75,7 +89,7 @@ def resync(sql: Sql, consumer: Consumer, known: Collection[str]) -> list[str]:
 
 
 def _held(sql: Sql, consumer: Consumer) -> list[str]:
-    return [row[0] for queue in consumer.queues for row in sql.rows(HELD_BY, (consumer.id, queue))]
+    return [row[0] for queue in consumer.queues for row in sql.rows(HELD_BY + " {locked}", (consumer.id, queue))]
 
 
 def reap(
@@ -88,35 +102,46 @@ def reap(
     running: Collection[str] | None,
     ended: Mapping[str, str],
 ) -> Reaped:
-    """Suspect a silent consumer, or take its lease and then what it holds."""
+    """
+    Suspect a silent consumer, or take what it holds and then its lease.
+
+    Its lease is locked first: a claim that is under way has it locked, and no other can begin. What somebody else has
+    locked is left for the next time, and the lease with it: a job in flight without one would be nobody's.
+    """
+    key = (consumer_id, queue)
     lease = sql.rows(
-        "SELECT expires, suspected, {now} FROM {lease} WHERE consumer = %s AND queue = %s {locked}",
-        (consumer_id, queue),
+        "SELECT expires, suspected, {now} FROM {lease} WHERE consumer = %s AND queue = %s {skip_locked}", key
     )
     if not lease:
-        return Reaped(verdict="unknown")
-    expires, suspected, now_ms = lease[0]
-    if not force:
-        if expires >= now_ms:
-            return Reaped(verdict="alive")
-        if suspected is None:
-            sql.change(
-                "UPDATE {lease} SET suspected = %s WHERE consumer = %s AND queue = %s", (now_ms, consumer_id, queue)
-            )
-        if suspected is None or now_ms - suspected < suspect_ms:
-            return Reaped(verdict="suspected")
-    # The lease goes first: a claim that is under way has it locked, and is committed before we go on.
-    sql.change("DELETE FROM {lease} WHERE consumer = %s AND queue = %s", (consumer_id, queue))
-    held: dict[str, bool] = dict(sql.rows(HELD_BY, (consumer_id, queue)))
+        is_there = sql.rows("SELECT 1 FROM {lease} WHERE consumer = %s AND queue = %s", key)
+        return Reaped(verdict="locked" if is_there else "unknown")
+    if not force and (verdict := _suspect(sql, key, *lease[0], suspect_ms=suspect_ms)) is not None:
+        return Reaped(verdict=verdict)
+    held: dict[str, bool] = dict(sql.rows(HELD_BY + " {skip_locked}", key))
+    is_all = {row[0] for row in sql.rows(HELD_BY, key)} <= held.keys()
+    if is_all:
+        sql.change("DELETE FROM {lease} WHERE consumer = %s AND queue = %s", key)
     for job_id, reason in ended.items():
-        key = sql.dialect.id_in(job_id)
-        if held.pop(key, None) is not None:
-            sql.change(BURY, [reason[:255], key], many=1)
+        job_key = sql.dialect.id_in(job_id)
+        if held.pop(job_key, None) is not None:
+            sql.change(BURY, [reason[:255], job_key], many=1)
     ran = set(held) if running is None else set(sql.ids_in(running)) & set(held)
     for crashes, group in ((1, ran), (0, set(held) - ran)):
         if group:
             give_back(sql, sorted(group), deliveries=1, crashes=crashes)
-    return Reaped(verdict="reaped", moved=tuple(sorted(sql.dialect.id_out(key) for key in held if not held[key])))
+    moved = tuple(sorted(sql.dialect.id_out(job_key) for job_key in held if not held[job_key]))
+    return Reaped(verdict="reaped" if is_all else "locked", moved=moved)
+
+
+def _suspect(
+    sql: Sql, key: tuple[str, str], expires: int, suspected: int | None, now_ms: int, *, suspect_ms: int
+) -> str | None:
+    """Return the verdict on a consumer whose lease is locked; None: its time is over."""
+    if expires >= now_ms:
+        return "alive"
+    if suspected is None:
+        sql.change("UPDATE {lease} SET suspected = %s WHERE consumer = %s AND queue = %s", (now_ms, *key))
+    return "suspected" if suspected is None or now_ms - suspected < suspect_ms else None
 
 
 def expired(sql: Sql, queues: Sequence[str]) -> list[tuple[str, str]]:
@@ -127,3 +152,27 @@ def expired(sql: Sql, queues: Sequence[str]) -> list[tuple[str, str]]:
         many=len(queues),
     )
     return [(row[0], row[1]) for row in rows]
+
+
+class Leases(BaseBroker):
+    """register, heartbeat, expired."""
+
+    _database: Database
+
+    def register(self, consumer: Consumer, *, lease_ms: int) -> None:
+        """Insert a lease per queue."""
+        self._database.run(lambda sql: register(sql, consumer, lease_ms=lease_ms), patient=True, lock_ms=LOCK_MS)
+
+    def heartbeat(self, consumers: Sequence[Consumer], *, lease_ms: int) -> list[Heartbeat]:
+        """Update the leases of all these consumers at once; where one is locked for long, the others."""
+        if not consumers:
+            return []
+        verb = partial(heartbeat, consumers=consumers, lease_ms=lease_ms)
+        try:
+            return self._database.run(verb, patient=True, lock_ms=LOCK_MS)
+        except LockedOut:
+            return self._database.run(partial(verb, skip_locked=True), patient=True, lock_ms=LOCK_MS)
+
+    def expired(self, queues: Sequence[str]) -> list[tuple[str, str]]:
+        """Find leases by index."""
+        return self._database.read(lambda sql: expired(sql, queues)) if queues else []

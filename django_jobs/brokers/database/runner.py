@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class LockedOut(BrokerUnavailable):
+    """Somebody else holds a lock that was not waited for any longer."""
+
+
 class Database:
     """The database alias of a broker."""
 
@@ -51,14 +55,23 @@ class Database:
         self._dialect: Dialect | None = None
 
     def run(
-        self, verb: Callable[[Sql], T], *, alone: bool = False, patient: bool = False, repeatable: bool = True
+        self,
+        verb: Callable[[Sql], T],
+        *,
+        alone: bool = False,
+        patient: bool = False,
+        repeatable: bool = True,
+        bounded: bool = True,
+        lock_ms: int | None = None,
     ) -> T:
         """
         Run a verb in a transaction.
 
         ``alone``: it is a single statement, or needs no transaction around its statements. ``patient``: what is at
         stake is work that has been done, or a lease, so that waiting long is better than failing. ``repeatable``: it
-        may be tried again on a new connection when the old one turns out to be dead.
+        may be tried again on a new connection when the old one turns out to be dead. ``bounded``: others may wait for
+        what it locks, so that it must not be silent for long. ``lock_ms``: for so long a statement waits for the locks
+        of others, on a server; then LockedOut is raised.
         """
         connection = self._connection()
         if connection.in_atomic_block:
@@ -68,7 +81,11 @@ class Database:
         delay = transactions.RETRY_FIRST
         while True:
             try:
-                return self._run_own(connection, verb, alone=alone, deadline=deadline)
+                if alone:
+                    return self._run_alone(connection, verb)
+                wait_ms = max(int((deadline - time.monotonic()) * 1000), 1)
+                with transactions.own(self.alias, wait_ms=wait_ms, lock_ms=lock_ms, bounded=bounded):
+                    return self._run_alone(connection, verb)
             except Error as error:
                 transactions.drop_if_broken(self.alias)
                 # A transaction that ends on a dead connection leaves a new one behind, opened by Django.
@@ -77,6 +94,8 @@ class Database:
                     continue
                 if isinstance(error, DataError | IntegrityError):
                     raise
+                if lock_ms is not None and transactions.is_locked_out(error):
+                    raise LockedOut(f"In {self.alias!r}, which holds the queue, others hold a lock: {error}") from error
                 if not transactions.is_transient(error) or time.monotonic() > deadline:
                     raise self._explained(error) from error
             time.sleep(delay * random.uniform(0.5, 1.5))
@@ -127,14 +146,10 @@ class Database:
                 sql.change("UPDATE {queue} SET paused = paused WHERE 0 = 1")
             return verb(sql)
 
-    def _run_own(self, connection: BaseDatabaseWrapper, verb: Callable[[Sql], T], *, alone: bool, deadline: float) -> T:
+    def _run_alone(self, connection: BaseDatabaseWrapper, verb: Callable[[Sql], T]) -> T:
         connection.ensure_connection()
         dialect = self.dialect
-        if alone:
-            with connection.cursor() as cursor:
-                return verb(Sql(cursor, dialect))
-        wait_ms = max(int((deadline - time.monotonic()) * 1000), 1)
-        with transactions.own(self.alias, wait_ms=wait_ms), connection.cursor() as cursor:
+        with connection.cursor() as cursor:
             return verb(Sql(cursor, dialect))
 
     def _explained(self, error: Error) -> BrokerUnavailable:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from django_jobs.brokers.base import BaseBroker
 from django_jobs.brokers.database.dialects import Sql
+from django_jobs.brokers.database.leases import LOCK_MS
 from django_jobs.brokers.database.runner import Database
 from django_jobs.brokers.workers import ConsumerInfo
 
@@ -14,6 +15,7 @@ ALL = "SELECT worker, info, expires - {now}, commands FROM {worker}"
 OPEN = "{insert} {worker} (worker, info, expires, commands) VALUES (%s, {binary}, {now} + %s, '') {ignore}"
 RENEW = "UPDATE {worker} SET info = {binary}, expires = {now} + %s, commands = '' WHERE worker = %s"
 FETCH = "SELECT commands FROM {worker} WHERE worker = %s AND expires > {now} {locked}"
+SILENT = "SELECT worker FROM {worker} WHERE worker <> %s AND expires <= {now} ORDER BY worker {skip_locked}"
 LEASES = """
     SELECT l.queue, l.consumer, l.expires - {now}, {now} - l.suspected,
         (SELECT COUNT(*) FROM {job} j WHERE j.state = 2 AND j.consumer = l.consumer AND j.queue = l.queue)
@@ -29,9 +31,8 @@ def is_current(sql: Sql, worker: str, info: bytes, ttl_ms: int) -> bool:
 
 def report(sql: Sql, worker: str, info: bytes, ttl_ms: int) -> list[bytes]:
     """Write down how a worker stands, and take the commands that wait for it. Drops who is not heard of any more."""
-    for other, _, left_ms, _ in sorted(sql.rows(ALL)):
-        if other != worker and left_ms <= 0:
-            sql.change("DELETE FROM {worker} WHERE worker = %s AND expires <= {now}", (other,))
+    for (other,) in sql.rows(SILENT, (worker,)):
+        sql.change("DELETE FROM {worker} WHERE worker = %s", (other,))
     found = sql.rows(FETCH, (worker,))
     if ttl_ms <= 0:
         sql.change("DELETE FROM {worker} WHERE worker = %s", (worker,))
@@ -77,7 +78,7 @@ class Workers(BaseBroker):
         """Write when there is something new to say or to hear, or every half of ``ttl_ms``; else only look."""
         if self._database.read(lambda sql: is_current(sql, worker, info, ttl_ms)):
             return []
-        return self._database.run(lambda sql: report(sql, worker, info, ttl_ms), patient=True)
+        return self._database.run(lambda sql: report(sql, worker, info, ttl_ms), patient=True, lock_ms=LOCK_MS)
 
     def workers(self) -> dict[str, bytes]:
         """Select the rows whose time is not over."""

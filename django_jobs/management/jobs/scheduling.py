@@ -13,7 +13,8 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from django_jobs import clock
-from django_jobs.beat import due, sync
+from django_jobs.beat import damage, due, sync
+from django_jobs.beat.damage import Damaged
 from django_jobs.beat.firing import fire_now
 from django_jobs.beat.validation import named, over, problems
 from django_jobs.conf import nearest, settings
@@ -67,7 +68,10 @@ def schedule(screen: Screen, options: dict[str, Any]) -> int:
 
 def _list(screen: Screen, options: dict[str, Any]) -> int:
     """List the periodic tasks: when each runs next, when it ran last, and what is wrong with it."""
-    rows = [_described(row) for row in _rows().order_by("name").iterator(chunk_size=PAGE)]
+    rows = [
+        _described_as_damaged(row) if isinstance(row, Damaged) else _described(row)
+        for row in damage.scan(_rows().order_by("name"))
+    ]
     if screen.as_json:
         screen.document(rows)
         return 0
@@ -93,16 +97,23 @@ def _unsynced() -> list[str]:
         return []
 
 
-def _named(name: str) -> PeriodicTask:
-    """Return a row by its name. Raises CommandError with the nearest one."""
-    row: PeriodicTask | None = _rows().filter(name=name).first()
-    if row is None:
+def _named(name: str, *columns: str) -> PeriodicTask:
+    """Return a row by its name, or these columns of it. Raises CommandError with the nearest one."""
+    asked = _rows().filter(name=name)
+    found, damaged = (list(asked.only(*columns)), []) if columns else damage.read(asked)
+    if damaged:
+        raise CommandError(f"{name}: {_advice(damaged[0])}.", returncode=1)
+    if not found:
         unsynced = _unsynced()
         if name in unsynced:
             raise CommandError(f"{name!r} is declared in code, and not synced yet. {SYNC}", returncode=USAGE)
         names = [*_rows().values_list("name", flat=True), *unsynced]
         raise CommandError(f"No periodic task is called {name!r}.{nearest(name, names)}", returncode=USAGE)
-    return row
+    return found[0]
+
+
+def _advice(row: Damaged) -> str:
+    return f"{row.why}, which cannot be read: correct the row with the key {row.pk} by SQL"
 
 
 def _described(row: PeriodicTask) -> dict[str, Any]:
@@ -121,8 +132,28 @@ def _described(row: PeriodicTask) -> dict[str, Any]:
         "last_job": None if row.last_job is None else str(row.last_job),
         "runs": row.total_runs,
         "problems": wrong,
-        "over": over(row) if row.enabled and not wrong.keys() & {"schedule", "timezone", "ends"} else "",
+        "over": over(row) if row.enabled and not wrong.keys() & {"schedule", "timezone", "starts", "ends"} else "",
         "differs_from_code": sorted(sync.drift(row)),
+    }
+
+
+def _described_as_damaged(row: Damaged) -> dict[str, Any]:
+    """Return what can be said of a row that cannot be read."""
+    known = row.values
+    return {
+        "name": row.name,
+        **{name: known.get(name) or "" for name in ("task", "schedule")},
+        "timezone": known.get("timezone") or timezone.get_default_timezone_name(),
+        "enabled": known.get("enabled"),
+        "origin": known.get("origin"),
+        "retired": bool(known.get("retired")),
+        "next_ms": None,
+        "last_ms": _ms(known.get("last_run")),
+        "last_job": None if known.get("last_job") is None else str(known["last_job"]),
+        "runs": known.get("total_runs"),
+        "problems": dict.fromkeys(row.broken, _advice(row)),
+        "over": "",
+        "differs_from_code": [],
     }
 
 
@@ -161,7 +192,7 @@ def _remarks(row: Mapping[str, Any]) -> Iterator[str]:
     late_ms = clock.now_ms() - (row["next_ms"] or clock.now_ms())
     if row["enabled"] and late_ms > (settings.beat_ms("LATE") or 0):
         yield f"overdue for {span(late_ms)}"
-    yield from (named(field, text) for field, text in row["problems"].items())
+    yield from dict.fromkeys(named(field, text) for field, text in row["problems"].items())
     if row["differs_from_code"]:
         yield f"differs from the code: {', '.join(row['differs_from_code'])}"
 
@@ -203,8 +234,10 @@ def _coming(screen: Screen, options: dict[str, Any]) -> int:
 
 def _coming_of_all(screen: Screen, number: int) -> int:
     now = clock.now()
-    rows = _rows().filter(enabled=True).order_by("name").iterator(chunk_size=PAGE)
+    rows, damaged = damage.read(_rows().filter(enabled=True).order_by("name"))
     found = list(islice(heapq.merge(*(_of(row, now) for row in rows)), number))
+    for broken in damaged:
+        screen.say(f"{broken} cannot be read.")
     if screen.as_json:
         screen.document([{"name": name, "due_ms": _ms(moment)} for moment, name in found])
         return 0
@@ -264,7 +297,7 @@ def _enable(screen: Screen, options: dict[str, Any]) -> int:
 
 def _disable(screen: Screen, options: dict[str, Any]) -> int:
     """Disable periodic tasks. Jobs that were sent already run."""
-    rows = [_named(name) for name in dict.fromkeys(options["names"])]
+    rows = [_named(name, "name") for name in dict.fromkeys(options["names"])]  # also one that cannot be read
     _rows().filter(pk__in=[row.pk for row in rows]).update(enabled=False)
     names = [row.name for row in rows]
     if screen.as_json:
@@ -286,7 +319,7 @@ def _sync(screen: Screen, options: dict[str, Any]) -> int:
             screen.say("Nothing to change.")
         elif options["dry_run"]:
             screen.say("Nothing was changed: without --dry-run it is.")
-    return int(any(change.kind is sync.Kind.CONFLICT for change in changes))
+    return int(any(change.kind in (sync.Kind.CONFLICT, sync.Kind.UNREADABLE) for change in changes))
 
 
 def _count(text: str) -> int:

@@ -134,6 +134,10 @@ class BaseWorkflows(abc.ABC):
         """Return the ids of workflows that were sent before a moment and have not finished, oldest first."""
 
     @abc.abstractmethod
+    def open_steps(self, *, before_ms: int, limit: int) -> list[KeptStep]:
+        """Return the steps of unfinished workflows that were sent before a moment and have no row, oldest first."""
+
+    @abc.abstractmethod
     def prune(self, *, limit: int) -> int:
         """Delete about ``limit`` rows of workflows whose time is over. Return how many; under the limit: all."""
 

@@ -13,6 +13,7 @@ from django_jobs.canvas.records import Join, Plan, Scope
 from django_jobs.conf import settings
 from django_jobs.models.workflow import Workflow
 from django_jobs.results.outbox import Ask, Run
+from django_jobs.results.upsert.columns import TABLE as RESULTS
 from django_jobs.results.workflows import codec, pruning
 from django_jobs.results.workflows.base import BaseWorkflows, Changes, Head, KeptBarrier, KeptStep, Member
 from django_jobs.results.workflows.codec import STEP_COLUMNS
@@ -37,6 +38,11 @@ T = TypeVar("T")
 
 _WORKFLOWS = Workflow._meta.db_table
 _HEAD = f"SELECT id, remaining, failed, is_touched, root_id, parent_id, revoked_at FROM {_WORKFLOWS} WHERE id IN"  # noqa: S608
+_OPEN = (
+    f"SELECT s.id FROM {_WORKFLOWS} w JOIN {STEPS.name} s ON s.workflow_id = w.id"  # noqa: S608
+    " WHERE w.finished_at IS NULL AND s.opened < %s AND s.cause IS NULL"
+    f" AND NOT EXISTS (SELECT 1 FROM {RESULTS} r WHERE r.id = s.id) ORDER BY s.opened, s.id LIMIT %s"
+)
 _NAME_LENGTH = 255
 
 
@@ -243,6 +249,17 @@ class Workflows(BaseWorkflows):
         """Return the ids of workflows that were sent before a moment and have not finished, oldest first."""
         found = Workflow.objects.using(self._using).filter(finished_at=None, created_at__lt=clock.from_ms(before_ms))
         return self._ask(lambda _: [str(pk) for pk in found.order_by("id").values_list("pk", flat=True)[:limit]])
+
+    def open_steps(self, *, before_ms: int, limit: int) -> list[KeptStep]:
+        """Return the steps of unfinished workflows that were sent before a moment and have no row, oldest first."""
+
+        def read(cursor: CursorWrapper) -> list[str]:
+            cursor.execute(_OPEN, [before_ms, limit])
+            return [str(id_of(row[0])) for row in cursor.fetchall()]
+
+        ids = self._ask(read)
+        found = self.steps(ids)
+        return [found[one] for one in ids if one in found]
 
     def prune(self, *, limit: int) -> int:
         """Delete about ``limit`` rows of workflows whose time is over. Return how many; under the limit: all."""
