@@ -80,7 +80,7 @@ class Composer:
         from django_jobs.models import Workflow
 
         try:
-            return Workflow.objects.filter(finished_at=None).count() >= self._given.backlog
+            return bool(Workflow.objects.filter(finished_at=None).count() >= self._given.backlog)
         except Exception:
             connections.close_all()
             return True

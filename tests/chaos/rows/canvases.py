@@ -76,9 +76,12 @@ class Canvases:
         for moment in self.trial.moments_planned:
             self.trial.wait_for(self.trial.is_complete, "the workers to be there")
             self.trial.open_gate(moment.after + self.margin)
-            self.trial.wait_for(lambda after=moment.after: self.trial.ledger.promised() >= after, "canvases to be sent")
+            self.wait_sent(moment.after)
             self.measure()
             yield moment
+
+    def wait_sent(self, count: int) -> None:
+        self.trial.wait_for(lambda: self.trial.ledger.promised() >= count, f"{count} canvases to be sent")
 
     def measure(self) -> None:
         """Note how much longer than their signatures messages are."""
