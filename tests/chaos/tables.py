@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -124,8 +125,32 @@ _POSTGRESQL = f"{_ENDED} AND ({_changed('OLD.{0} IS DISTINCT FROM NEW.{0}')})"
 _SQLITE = f"{_ENDED} AND ({_changed('OLD.{0} IS NOT NEW.{0}')})"
 _MYSQL = f"{_ENDED} AND ({_changed('NOT (OLD.{0} <=> NEW.{0})')})"
 
+#: What happens once to a step or barrier of a workflow: (table, column).
+_ONCE = (("django_jobs_workflowstep", "opened"), ("django_jobs_workflowbarrier", "resolved"))
+
+
+def _again(vendor: str) -> Iterator[str]:
+    """Give the triggers that note what has happened a second time."""
+    for table, column in _ONCE:
+        name = f"chaos_note_{column}"
+        on = f"CREATE TRIGGER {name} AFTER UPDATE ON {table}"
+        note = f"INSERT INTO chaos_overwritten VALUES (OLD.id, '{column}', '{column} again')"
+        when = f"OLD.{column} IS NOT NULL AND "
+        if vendor == "postgresql":
+            yield (f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {note}; RETURN NULL; END $$")
+            yield f"{on} FOR EACH ROW WHEN ({when}OLD.{column} IS DISTINCT FROM NEW.{column}) EXECUTE FUNCTION {name}()"
+        elif vendor == "sqlite":
+            yield f"{on} WHEN {when}OLD.{column} IS NOT NEW.{column} BEGIN {note}; END"
+        else:
+            yield f"{on} FOR EACH ROW IF {when}NOT (OLD.{column} <=> NEW.{column}) THEN {note}; END IF"
+
+
 TRIGGERS = {
-    "postgresql": (_FUNCTION, f"{_ON} FOR EACH ROW WHEN ({_POSTGRESQL}) EXECUTE FUNCTION chaos_note()"),
-    "sqlite": (f"{_ON} WHEN {_SQLITE} BEGIN {_NOTE}; END",),
-    "mysql": (f"{_ON} FOR EACH ROW IF {_MYSQL} THEN {_NOTE}; END IF",),
+    "postgresql": (
+        _FUNCTION,
+        f"{_ON} FOR EACH ROW WHEN ({_POSTGRESQL}) EXECUTE FUNCTION chaos_note()",
+        *_again("postgresql"),
+    ),
+    "sqlite": (f"{_ON} WHEN {_SQLITE} BEGIN {_NOTE}; END", *_again("sqlite")),
+    "mysql": (f"{_ON} FOR EACH ROW IF {_MYSQL} THEN {_NOTE}; END IF", *_again("mysql")),
 }

@@ -187,3 +187,12 @@ class TestLookingAtADatabase:
         assert rows.overwritten() == []
         rows.ask("UPDATE django_jobs_jobresult SET state = 'FAILURE'")
         assert [row[1:] for row in rows.overwritten()] == [("SUCCESS", "FAILURE")]
+
+    def test_what_a_workflow_does_a_second_time_is_noted_by_the_database(self, rows: Rows, kind: str):
+        job_id = uuid4().hex
+        insert(rows, "django_jobs_workflowstep", id=job_id, workflow_id=job_id, task="t")
+        insert(rows, "django_jobs_workflowbarrier", id=job_id, workflow_id=job_id, size=1)
+        for table, column in (("workflowstep", "opened"), ("workflowbarrier", "resolved")):
+            for moment in (1, 1, 2):
+                rows.ask(f"UPDATE django_jobs_{table} SET {column} = {moment}")
+        assert [row[1] for row in rows.overwritten()] == ["opened", "resolved"]

@@ -76,7 +76,7 @@ class Trial:
         self.recovery: list[float] = []
         self.problems: list[str] = []
         self.notes: list[str] = []
-        self._begun = time.monotonic()
+        self.begun = time.monotonic()
         self._looked = 0.0
         self._named = 0
         #: How many jobs beyond the moment of a fault may be sent before it.
@@ -103,7 +103,7 @@ class Trial:
             self.show_logs()
 
     def say(self, text: str) -> None:
-        elapsed = time.monotonic() - self._begun
+        elapsed = time.monotonic() - self.begun
         print(f"[{elapsed:6.2f}] row {self.row} {self.mode.name}: {text}", flush=True)
 
     def show_logs(self) -> None:
@@ -274,7 +274,7 @@ class Trial:
         excused = may_be_lost or set()
         self.open_gate(sys.maxsize)
         self._wait_for_ends(excused)
-        survivors = self._wait_for_quiet()
+        survivors = self.wait_for_quiet()
         if stop:
             self.stop_hosts()
         results = self.rows.results()
@@ -300,7 +300,7 @@ class Trial:
             twice=twice,
             bound=sum(allowed.values()),
             recovery=self.recovery,
-            seconds=time.monotonic() - self._begun,
+            seconds=time.monotonic() - self.begun,
             problems=[*self.problems, *problems],
             notes=self.notes,
         )
@@ -331,7 +331,7 @@ class Trial:
             if producer.poll():
                 self.problems.append(f"the producer ended with {producer.returncode}")
 
-    def _wait_for_quiet(self) -> frozenset[str]:
+    def wait_for_quiet(self) -> frozenset[str]:
         """Wait until nothing is left but the leases of those who live; return their names."""
         sight: Sight | None = None
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from django_jobs import Retry, job
+from django_jobs import Retry, current_job, job
 from django_jobs.canvas import Chain, Chord, Expression, Group, Signature, signature
 from django_jobs.canvas.failure import MemberFailure
 from django_jobs.context import JobContext
@@ -28,6 +29,56 @@ def act(
     replacement: dict[str, Any] | None = None,
 ) -> Any:
     """Return ``[label, *args]``; or fail, or be retried first, or make room for another canvas."""
+    return perform(self, args, label, ledger, fails, retries, replacement)
+
+
+@job(bind=True, name="tests.workflow.aact", max_retries=None, throws=(RuntimeError,))
+async def aact(
+    self: JobContext,
+    *args: Any,
+    label: str,
+    ledger: str,
+    fails: bool = False,
+    retries: int = 0,
+    replacement: dict[str, Any] | None = None,
+) -> Any:
+    """Do the same on the event loop."""
+    return perform(self, args, label, ledger, fails, retries, replacement)
+
+
+@job(bind=True, atomic=True, name="tests.workflow.atomic_act", max_retries=None, throws=(RuntimeError,))
+def atomic_act(
+    self: JobContext,
+    *args: Any,
+    label: str,
+    ledger: str,
+    fails: bool = False,
+    retries: int = 0,
+    replacement: dict[str, Any] | None = None,
+) -> Any:
+    """Do the same in one transaction with the record of its end."""
+    return perform(self, args, label, ledger, fails, retries, replacement)
+
+
+#: Ways to do it, besides the usual one: a task, and options of the call.
+WAYS: Sequence[tuple[str, Mapping[str, Any]]] = (
+    (aact.name, {}),
+    (atomic_act.name, {}),
+    (act.name, {"priority": 3}),
+    (act.name, {"countdown": 0.05}),
+)
+
+
+def perform(
+    self: JobContext,
+    args: tuple[Any, ...],
+    label: str,
+    ledger: str,
+    fails: bool,
+    retries: int,
+    replacement: dict[str, Any] | None,
+) -> Any:
+    """Do what is wanted of a task."""
     if self.request.retries < retries:
         raise Retry(0)
     plain = [_plain(argument) for argument in args]
@@ -75,7 +126,8 @@ def makes_room(self: JobContext) -> None:
 def told(request: Any, exception: Exception, traceback: str, *, label: str, ledger: str) -> None:
     """Be told of a failure."""
     assert isinstance(exception, Exception)
-    write(ledger, {"told": label, "of": request.kwargs.get("label"), "error": str(exception)})
+    entry = {"told": label, "id": current_job().id, "of": request.kwargs.get("label"), "error": str(exception)}
+    write(ledger, entry)
 
 
 def _plain(value: Any) -> Any:
@@ -113,8 +165,19 @@ class Ledger:
         return Counter(entry["told"] for entry in self.entries() if "told" in entry)
 
 
-def embody(expression: Expression, world: World, ledger: str, *, flaky: frozenset[str] = frozenset()) -> Expression:
-    """Return a canvas of labels as one of real tasks. By recursion: for canvases that are not very deep."""
+def embody(
+    expression: Expression,
+    world: World,
+    ledger: str,
+    *,
+    flaky: frozenset[str] = frozenset(),
+    ways: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType({}),
+) -> Expression:
+    """
+    Return a canvas of labels as one of real tasks. By recursion: for canvases that are not very deep.
+
+    ``flaky``: labels of tasks that are retried first; ``ways``: how some of them are done, by label.
+    """
 
     def change(found: Expression) -> Expression:
         made = real(found) if isinstance(found, Signature) else found.map_parts(change)
@@ -133,7 +196,8 @@ def embody(expression: Expression, world: World, ledger: str, *, flaky: frozense
             kwargs["replacement"] = change(world.replacements[label]).to_dict()
         if label in flaky:
             kwargs["retries"] = 1
-        return replace(found, task=act.name, kwargs=kwargs)
+        task, options = ways.get(label, (act.name, {}))
+        return replace(found, task=task, kwargs=kwargs).set(**options)
 
     def callback(found: Expression) -> Expression:
         assert isinstance(found, Signature)

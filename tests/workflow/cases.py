@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,27 @@ from tests.workflow.actors import Ledger, embody, plain
 
 #: Tasks are retried first that often.
 FLAKY = 0.05
+#: Tasks are done in another way than the usual one that often, where there are ``ways``.
+VARIED = 0.3
+
+Way = tuple[str, Mapping[str, Any]]
 
 
 class Case:
     """The canvas of a seed: the same in every process."""
 
-    def __init__(self, seed: int, ledger: Path, *, depth: int = 4, width: int = 8) -> None:
+    def __init__(self, seed: int, ledger: Path, *, depth: int = 4, width: int = 8, ways: Sequence[Way] = ()) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
         self.drawn, world = draw(self.rng, depth=depth, width=width)
         self.flaky = frozenset(label for label in labels_in(self.drawn) if self.rng.random() < FLAKY)
+        other = {label: self.rng.choice(ways) for label in labels_in(self.drawn) if ways and self.rng.random() < VARIED}
         meaning = Meaning(world)
         self.expected = meaning.run(self.drawn)
         self.calls = meaning.calls
         self.told = _by_label(meaning.errors)
         self.ledger = Ledger(ledger)
-        self.canvas = embody(self.drawn, world, str(ledger), flaky=self.flaky)
+        self.canvas = embody(self.drawn, world, str(ledger), flaky=self.flaky, ways=other)
 
     @property
     def is_nothing(self) -> bool:
@@ -47,11 +53,12 @@ class Case:
         found = [
             *differences("calls", self.ledger.calls, self.calls),
             *differences("errors told", self.ledger.told, self.told),
-            *self._of(handle),
+            *self.value_problems(handle),
         ]
         return [f"seed {self.seed}: {one}" for one in found]
 
-    def _of(self, handle: Any) -> list[str]:
+    def value_problems(self, handle: Any) -> list[str]:
+        """Say what is not as it must be of the handle and its value."""
         if self.is_nothing:
             return [] if handle is None else [f"a handle of nothing: {handle}"]
         assert isinstance(handle, AsyncResult | GroupResult)

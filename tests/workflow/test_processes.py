@@ -20,6 +20,7 @@ from django_jobs.models.outbox import OutboxJob
 from django_jobs.models.queue import QueuedJob
 from tests.services import alias_of, named_redis, why_missing
 from tests.worker.conftest import TIMES, Worker, launch, wait_for
+from tests.workflow.actors import WAYS
 from tests.workflow.cases import Case
 from tests.workflow.conftest import empty
 
@@ -71,7 +72,7 @@ def worker(
 def test_canvases_that_are_under_way_together_do_what_they_mean(
     jobs_settings: dict[str, Any], worker: Worker, tmp_path: Path
 ):
-    cases = [Case(SEED * 1_000_000 + number, tmp_path / str(number)) for number in range(CASES)]
+    cases = [Case(SEED * 1_000_000 + number, tmp_path / str(number), ways=WAYS) for number in range(CASES)]
     handles = [case.canvas.delay() for case in cases]
     wait_for(lambda: all(handle is None or handle.ready() for handle in handles), seconds=PATIENCE, what="the handles")
     alias = jobs_settings["DATABASE"]

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tests.chaos.rows import bad_jobs, beats, databases, deep_queue, deploys, failover, network, processes, redis_server
+from tests.chaos.rows import (
+    bad_jobs,
+    beats,
+    canvases,
+    databases,
+    deep_queue,
+    deploys,
+    failover,
+    network,
+    processes,
+    redis_server,
+)
 from tests.chaos.rows.base import ROWS, Row
 
 __all__ = [
@@ -10,6 +21,7 @@ __all__ = [
     "Row",
     "bad_jobs",
     "beats",
+    "canvases",
     "databases",
     "deep_queue",
     "deploys",

@@ -13,9 +13,14 @@ from django.db import connection
 from django_jobs import current_job, job
 from django_jobs.options import OPTION_NAMES
 from tests.chaos.ledger import RUNS, line_of
+from tests.workflow import actors
 
 #: Options that this version may not have yet.
 ATOMIC: dict[str, Any] = {"atomic": True} if "atomic" in OPTION_NAMES else {}
+
+
+#: Tasks of canvases.
+ACTORS = actors
 
 
 def write_down() -> str:
