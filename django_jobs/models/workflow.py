@@ -26,6 +26,8 @@ class Workflow(models.Model):
     size = models.IntegerField(_("steps"))
     remaining = models.IntegerField(_("not ended"), help_text=_("Steps that have not ended."))
     failed = models.IntegerField(_("failed"), default=0, help_text=_("Steps that failed or were revoked."))
+    #: JSON: what middleware has added to the headers of its first job; all that follow carry it, too.
+    headers = models.TextField(default="", editable=False)
     #: Somebody has revoked a step before it could start: what is opened from now on is looked at first.
     is_touched = models.BooleanField(default=False)
     #: No step of it starts any more, and no error callback is called.

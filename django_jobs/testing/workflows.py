@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from django_jobs.canvas.records import Barrier, Continuation, Join, Plan, Scope, Then
 from django_jobs.results.workflows import BaseWorkflows, Changes, Head, KeptBarrier, KeptStep, Member
@@ -23,6 +23,10 @@ class MemoryWorkflows(BaseWorkflows):
         """Keep a canvas that is sent."""
         self._heads[plan.workflow_id] = Head(plan.workflow_id, len(plan.steps), root_id=root_id, parent_id=parent_id)
         self._insert(plan)
+
+    def add_headers(self, workflow_id: str, headers: Mapping[str, str]) -> None:
+        """Let all steps that are sent from now on carry these headers."""
+        self._heads[workflow_id] = self._heads[workflow_id]._replace(headers=dict(headers))
 
     def extend(self, plan: Plan) -> None:
         """Keep a plan whose workflow is there."""

@@ -41,6 +41,8 @@ class Advance:
         self.book = StoredBook(workflows)
         self._records: list[Record] = []
         self._never_ran: set[str] = set()
+        #: What middleware has added to the headers of the first job that is sent.
+        self.added_headers: Mapping[str, str] = {}
         #: Of the jobs of steps that have ended.
         self._generations: dict[str, int] = {}
         #: Steps that are to start.
@@ -114,6 +116,7 @@ class Advance:
                 self._follow(*self._ends.popleft())
             jobs = self._make_jobs()
             passed, errors = through_middleware(self._store, jobs, raises=is_sending)
+            self._note_headers(jobs, passed)
             to_send += passed
             for job in _without(jobs, passed):
                 error = errors.get(job.id)
@@ -122,6 +125,12 @@ class Advance:
             self._write_records()
         self._workflows.note(self.book.changes, clock.now_ms())
         dispatch.send_following(to_send)
+
+    def _note_headers(self, jobs: Sequence[Job], passed: Sequence[Job]) -> None:
+        """Note what middleware has added to the first job that it has let pass."""
+        if not self.added_headers and passed and passed is not jobs:
+            before = next((job.headers for job in jobs if job.id == passed[0].id), {})
+            self.added_headers = {name: value for name, value in passed[0].headers.items() if before.get(name) != value}
 
     def _follow(self, step: KeptStep | Step, failed: bool, quiet: bool) -> None:
         self.book.workflow_id = step.workflow_id

@@ -38,6 +38,7 @@ def job_of(step: KeptStep | Step, head: Head, *, source: str | None, parent_id: 
         signature.task, options_of(signature.task), [(signature.args, dict(signature.kwargs))], call
     )  # fmt: skip
     return job.evolve(
+        headers={**head.headers, **job.headers} if head.headers else job.headers,
         workflow_id=step.workflow_id,
         source=source,
         generation=step.generation,

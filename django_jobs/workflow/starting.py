@@ -46,6 +46,8 @@ def start(made: Plan, *, name: str) -> None:
             advance = Advance(store, workflows, {head.id: head})
             advance.begin(made)
             advance.finish(is_sending=True)
+            if advance.added_headers:
+                workflows.add_headers(head.id, advance.added_headers)
     except StoreUnavailable as error:
         raise EnqueueError(f"{name} could not be sent: {error}", job_ids=tuple(made.roots)) from error
 

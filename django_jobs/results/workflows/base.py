@@ -8,8 +8,9 @@ workflow: of two processes that end two members of a group at the same moment on
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from django_jobs.canvas.expression import from_dict
@@ -28,6 +29,8 @@ class Head(NamedTuple):
     is_touched: bool = False
     root_id: str | None = None
     parent_id: str | None = None
+    #: What middleware has added to the headers of its first job.
+    headers: Mapping[str, str] = MappingProxyType({})
     #: Was it revoked as a whole? Nothing starts any more.
     is_revoked: bool = False
 
@@ -107,6 +110,10 @@ class BaseWorkflows(abc.ABC):
     @abc.abstractmethod
     def create(self, plan: Plan, *, name: str, root_id: str, parent_id: str | None, now_ms: int) -> None:
         """Keep a canvas that is sent."""
+
+    @abc.abstractmethod
+    def add_headers(self, workflow_id: str, headers: Mapping[str, str]) -> None:
+        """Let all steps that are sent from now on carry these headers, unless they have others of that name."""
 
     @abc.abstractmethod
     def extend(self, plan: Plan) -> None:

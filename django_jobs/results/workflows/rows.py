@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -38,7 +39,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _WORKFLOWS = Workflow._meta.db_table
-_HEAD = f"SELECT id, remaining, failed, is_touched, root_id, parent_id, revoked_at FROM {_WORKFLOWS} WHERE id IN"  # noqa: S608
+_HEAD = (
+    "SELECT id, remaining, failed, is_touched, root_id, parent_id, headers, revoked_at"  # noqa: S608
+    f" FROM {_WORKFLOWS} WHERE id IN"
+)
 _OPEN = (
     f"SELECT s.id FROM {_WORKFLOWS} w JOIN {STEPS.name} s ON s.workflow_id = w.id"  # noqa: S608
     " WHERE w.finished_at IS NULL AND s.opened < %s AND s.cause IS NULL"
@@ -75,6 +79,10 @@ class Workflows(BaseWorkflows):
             )
 
         self._write(write)
+
+    def add_headers(self, workflow_id: str, headers: Mapping[str, str]) -> None:
+        """Let all steps that are sent from now on carry these headers, unless they have others of that name."""
+        Workflow.objects.using(self._using).filter(pk=workflow_id).update(headers=json.dumps(dict(headers)))
 
     def extend(self, plan: Plan) -> None:
         """Keep a plan whose workflow is there; a step of it that is there already gives way to the new one."""
@@ -284,7 +292,8 @@ def _heads(cursor: CursorWrapper, workflow_ids: Sequence[str], more: str = "") -
         cursor.execute(f"{_HEAD} ({marks(len(some))}) ORDER BY id {more}", some)
         for row in cursor.fetchall():
             touched, root_id, parent_id = bool(row[3]), id_of(row[4]), id_of(row[5])
-            head = Head(str(id_of(row[0])), row[1], row[2], touched, root_id, parent_id, row[6] is not None)
+            headers = json.loads(row[6]) if row[6] else {}
+            head = Head(str(id_of(row[0])), row[1], row[2], touched, root_id, parent_id, headers, row[7] is not None)
             heads[head.id] = head
     return heads
 
