@@ -15,11 +15,11 @@ from typing import Any
 
 from tests.chaos import verdict as judge
 from tests.chaos.eyes import DatabaseEyes
-from tests.chaos.hosts import ROOT, Stalled, freeze, launch
+from tests.chaos.hosts import ROOT, Stalled, freeze, launch, send
 from tests.chaos.laboratory import AOF
 from tests.chaos.rows.base import row
 from tests.chaos.rows.databases import server_of as database_of
-from tests.chaos.rows.processes import freeze_one_host, kill_one_host
+from tests.chaos.rows.processes import given_away, kill_one_host
 from tests.chaos.rows.redis_server import LOOK_AND_FLUSH, eyes_of, server_of
 from tests.chaos.schedule import Moment
 from tests.chaos.tables import Unreadable
@@ -103,7 +103,14 @@ class Canvases:
         self.trial.add_host(2, *FLAGS)
 
     def freeze_host(self, moment: Moment) -> None:
-        freeze_one_host(self.trial, self.trial.host(moment))
+        """Freeze a worker until its jobs are given away. Whoever had some finds that when it tells of their end."""
+        trial, host = self.trial, self.trial.host(moment)
+        leases, family = len(host.runners()), [host.pid, *host.family()]
+        freeze(family)
+        with trial.fault(f"SIGSTOP {host.name} until its jobs are given away") as before:
+            trial.wait_for(lambda: given_away(trial, before, leases), "what the frozen held to be given to others")
+            trial.pass_time(1.0)
+            send(family, signal.SIGCONT)
 
     def flush_redis(self, moment: Moment) -> None:
         with self.trial.fault("FLUSHALL"):
