@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from django_jobs import clock
 from django_jobs.models.outbox import OutboxJob
+from django_jobs.results.arrays import plain, texts
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
@@ -35,6 +36,11 @@ DOUBLINGS = 6
 _TABLE = OutboxJob._meta.db_table
 _COLUMNS = "id, queue, message, priority, eta, generation, relays"
 _INSERT = f"INSERT INTO {_TABLE} ({_COLUMNS}, due) VALUES "  # noqa: S608
+_INSERT_ARRAYS = (
+    f"INSERT INTO {_TABLE} ({_COLUMNS}, due) SELECT new.*, 0, %s"  # noqa: S608
+    " FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[]) AS new"
+    " ON CONFLICT (id) DO NOTHING"
+)
 _INSERT_IGNORE = _INSERT.replace("INSERT", "INSERT IGNORE", 1)
 
 
@@ -210,6 +216,12 @@ def _insert_statement(vendor: str, count: int) -> str:
 
 
 def _insert(cursor: CursorWrapper, jobs: Sequence[Kept], due: int) -> int:
+    if cursor.db.vendor == "postgresql":
+        ids, queues, bodies, priorities, etas, generations, _ = zip(*jobs, strict=True)
+        messages = [body.decode("ascii") for body in bodies]
+        numbers = [plain(priorities), plain(etas), plain(generations)]
+        cursor.execute(_INSERT_ARRAYS, [due, plain(ids), texts(queues), texts(messages), *numbers])
+        return int(cursor.rowcount)
     parameters: list[Any] = []
     for job in jobs:
         parameters += (
@@ -228,8 +240,8 @@ def _insert(cursor: CursorWrapper, jobs: Sequence[Kept], due: int) -> int:
 def _delete(cursor: CursorWrapper, job_ids: Sequence[str], generation: int | None = None) -> int:
     deleted = 0
     for start in range(0, len(job_ids), BATCH):
-        ids: list[Any] = [_id_in(cursor, job_id) for job_id in job_ids[start : start + BATCH]]
-        statement = f"DELETE FROM {_TABLE} WHERE id IN ({_marks(len(ids))})"  # noqa: S608
+        condition, ids = _among(cursor, job_ids[start : start + BATCH])
+        statement = f"DELETE FROM {_TABLE} WHERE id {condition}"  # noqa: S608
         if generation is not None:
             statement, ids = f"{statement} AND generation <= %s", [*ids, generation]
         cursor.execute(statement, ids)
@@ -251,18 +263,19 @@ def _note(cursor: CursorWrapper, jobs: Sequence[Kept], now_ms: int, resend_ms: i
     least, greatest = ("MIN", "MAX") if cursor.db.vendor == "sqlite" else ("LEAST", "GREATEST")
     # PostgreSQL alone takes small numbers for such of 32 bits, in which a product of milliseconds has no room.
     one = "1::bigint" if cursor.db.vendor == "postgresql" else "1"
+    condition, ids = _among(cursor, [job.id for job in jobs])
     cursor.execute(
         f"UPDATE {_TABLE} SET due = {greatest}(COALESCE(eta, 0), %s) + %s * ({one} << {least}(relays, {DOUBLINGS})),"  # noqa: S608
-        f" relays = relays + 1 WHERE id IN ({_marks(len(jobs))})",
-        [now_ms, resend_ms, *(_id_in(cursor, job.id) for job in jobs)],
+        f" relays = relays + 1 WHERE id {condition}",
+        [now_ms, resend_ms, *ids],
     )
 
 
 def _select(cursor: CursorWrapper, job_ids: Sequence[str], more: str = "") -> list[Kept]:
     found: list[Kept] = []
     for start in range(0, len(job_ids), BATCH):
-        ids = [_id_in(cursor, job_id) for job_id in job_ids[start : start + BATCH]]
-        cursor.execute(f"SELECT {_COLUMNS} FROM {_TABLE} WHERE id IN ({_marks(len(ids))}) {more}", ids)  # noqa: S608
+        condition, ids = _among(cursor, job_ids[start : start + BATCH])
+        cursor.execute(f"SELECT {_COLUMNS} FROM {_TABLE} WHERE id {condition} {more}", ids)  # noqa: S608
         found += [_kept(row) for row in cursor.fetchall()]
     return found
 
@@ -273,6 +286,13 @@ def _for_update(cursor: CursorWrapper, *, skip: bool = False) -> str:
     if not features.has_select_for_update:
         return ""
     return "FOR UPDATE SKIP LOCKED" if skip and features.has_select_for_update_skip_locked else "FOR UPDATE"
+
+
+def _among(cursor: CursorWrapper, job_ids: Sequence[str]) -> tuple[str, list[Any]]:
+    """Return the condition that a column is one of these ids, and its values."""
+    if cursor.db.vendor == "postgresql":
+        return "= ANY(%s::uuid[])", [plain(job_ids)]
+    return f"IN ({_marks(len(job_ids))})", [_id_in(cursor, job_id) for job_id in job_ids]
 
 
 @lru_cache(maxsize=128)

@@ -1,8 +1,8 @@
 """
 One statement a batch, however large: a column of the batch travels as one array.
 
-The arrays are written here, not by the driver, which would look at every value by itself. That, and one parse of one
-statement that never changes, is most of what makes a row cheap.
+Arrays that we write, not the driver, and one parse of one statement that never changes, are most of what makes a row
+cheap.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from django_jobs.results.arrays import plain, texts
 from django_jobs.results.base import Record
 from django_jobs.results.upsert.columns import COLUMNS, MOMENTS, NUMBERS, TABLE, TOUCHED, UUIDS, assignments
 from django_jobs.results.upsert.guard import GUARD
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
-
-#: Stands between values before they are quoted; no text that PostgreSQL takes has one.
-_NUL = "\0"
 
 _TYPES = tuple(
     "uuid" if index in UUIDS else "bigint" if index in MOMENTS or index in NUMBERS else "text"
@@ -70,28 +68,4 @@ def touch(cursor: CursorWrapper, record: Record) -> bool:
 
 def _arrays(records: Sequence[Record]) -> list[str]:
     columns: list[tuple[Any, ...]] = list(zip(*records, strict=True))
-    return [
-        _texts(column) if type_ == "text" else _plain(column) for column, type_ in zip(columns, _TYPES, strict=True)
-    ]
-
-
-def _plain(column: Sequence[Any]) -> str:
-    """Return an array of values that need no quotes."""
-    return f"{{{','.join(['NULL' if value is None else str(value) for value in column])}}}"
-
-
-def _texts(column: Sequence[str | None]) -> str:
-    """Return an array of texts, none of which has a NUL."""
-    if None in column:
-        if not any(column) and "" not in column:
-            return _plain(column)
-        return f"{{{','.join(['NULL' if text is None else _quoted(text) for text in column])}}}"
-    return "{" + _quoted(_NUL.join(column)).replace(_NUL, '","') + "}"  # type: ignore[arg-type]
-
-
-def _quoted(text: str) -> str:
-    if "\\" in text:
-        text = text.replace("\\", "\\\\")
-    if '"' in text:
-        text = text.replace('"', '\\"')
-    return f'"{text}"'
+    return [texts(column) if type_ == "text" else plain(column) for column, type_ in zip(columns, _TYPES, strict=True)]

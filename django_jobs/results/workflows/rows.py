@@ -21,14 +21,14 @@ from django_jobs.results.workflows.base import BaseWorkflows, Changes, Head, Kep
 from django_jobs.results.workflows.codec import STEP_COLUMNS
 from django_jobs.results.workflows.tables import (
     BARRIERS,
-    BATCH,
     MEMBERS,
     SCOPES,
     STEPS,
+    among,
+    among_numbers,
     for_update,
     id_of,
     id_writer,
-    marks,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ T = TypeVar("T")
 _WORKFLOWS = Workflow._meta.db_table
 _HEAD = (
     "SELECT id, remaining, failed, is_touched, root_id, parent_id, headers, revoked_at"  # noqa: S608
-    f" FROM {_WORKFLOWS} WHERE id IN"
+    f" FROM {_WORKFLOWS} WHERE id"
 )
 _OPEN = (
     f"SELECT s.id FROM {_WORKFLOWS} w JOIN {STEPS.name} s ON s.workflow_id = w.id"  # noqa: S608
@@ -214,11 +214,9 @@ class Workflows(BaseWorkflows):
             found: set[tuple[str, int]] = set()
             by_barrier = groupby(sorted((join.barrier, join.index) for join in joins), key=lambda pair: pair[0])
             for barrier, pairs in by_barrier:
-                positions = [position for _, position in pairs]
-                for start in range(0, len(positions), BATCH):
-                    some = positions[start : start + BATCH]
+                for condition, some in among_numbers(cursor, [position for _, position in pairs]):
                     cursor.execute(
-                        f"SELECT position FROM {MEMBERS.name} WHERE barrier = %s AND position IN ({marks(len(some))})",  # noqa: S608
+                        f"SELECT position FROM {MEMBERS.name} WHERE barrier = %s AND position {condition}",  # noqa: S608
                         [id_writer(cursor)(barrier), *some],
                     )
                     found.update((barrier, row[0]) for row in cursor.fetchall())
@@ -284,12 +282,10 @@ def _stamp(moment_ms: int) -> datetime:
 
 
 def _heads(cursor: CursorWrapper, workflow_ids: Sequence[str], more: str = "") -> dict[str, Head]:
-    to_id = id_writer(cursor)
     ids = sorted(workflow_ids)  # in one order, so that nobody waits in a circle
     heads: dict[str, Head] = {}
-    for start in range(0, len(ids), BATCH):
-        some = [to_id(one) for one in ids[start : start + BATCH]]
-        cursor.execute(f"{_HEAD} ({marks(len(some))}) ORDER BY id {more}", some)
+    for condition, some in among(cursor, ids):
+        cursor.execute(f"{_HEAD} {condition} ORDER BY id {more}", some)
         for row in cursor.fetchall():
             touched, root_id, parent_id = bool(row[3]), id_of(row[4]), id_of(row[5])
             headers = json.loads(row[6]) if row[6] else {}
@@ -331,7 +327,5 @@ def _end(cursor: CursorWrapper, ended: Sequence[tuple[str, str]]) -> None:
 
 
 def _change_steps(cursor: CursorWrapper, ids: Sequence[str], change: str, values: list[Any]) -> None:
-    to_id = id_writer(cursor)
-    for start in range(0, len(ids), BATCH):
-        some = [to_id(one) for one in ids[start : start + BATCH]]
-        cursor.execute(f"UPDATE {STEPS.name} SET {change} WHERE id IN ({marks(len(some))})", [*values, *some])  # noqa: S608
+    for condition, some in among(cursor, ids):
+        cursor.execute(f"UPDATE {STEPS.name} SET {change} WHERE id {condition}", [*values, *some])  # noqa: S608

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
 from django_jobs.models.fields import OrderedUUIDField
 from django_jobs.models.workflow import WorkflowBarrier, WorkflowMember, WorkflowScope, WorkflowStep
+from django_jobs.results.arrays import plain, texts
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 #: versions.
 BATCH = 500
 _SQLITE_PARAMETERS = 900
+#: The same where they are arrays.
+ARRAY = 5000
+ARRAY_BYTES = 2 * 1024 * 1024
 
 
 class Table:
@@ -28,9 +32,15 @@ class Table:
         fields = [field for field in model._meta.concrete_fields if field.column]
         self.columns = tuple(str(field.column) for field in fields)
         self._uuids = tuple(index for index, field in enumerate(fields) if isinstance(field, OrderedUUIDField))
+        #: Of PostgreSQL.
+        self._types = tuple(_type_of(field) for field in fields)
 
     def insert(self, cursor: CursorWrapper, rows: Sequence[Sequence[Any]]) -> None:
         """Insert rows."""
+        if cursor.db.vendor == "postgresql":
+            for some in self._parts(rows):
+                cursor.execute(self._insertion_of_arrays, self._arrays(some))
+            return
         to_id = id_writer(cursor)
         width = len(self.columns)
         size = BATCH if cursor.db.vendor != "sqlite" else max(1, _SQLITE_PARAMETERS // width)
@@ -44,6 +54,31 @@ class Table:
                 values += changed
             cursor.execute(self._insertion(len(some)), values)
 
+    @cached_property
+    def _insertion_of_arrays(self) -> str:
+        names = ", ".join(self.columns)
+        arrays = ", ".join(f"%s::{type_}[]" for type_ in self._types)
+        return f"INSERT INTO {self.name} ({names}) SELECT {names} FROM unnest({arrays}) AS new ({names})"  # noqa: S608
+
+    def _parts(self, rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
+        """Give rows in parts that one statement carries: a signature may be large."""
+        long = [index for index, type_ in enumerate(self._types) if type_ == "text"]
+        start = size = 0
+        for end, row in enumerate(rows):
+            if end - start == ARRAY or size > ARRAY_BYTES:
+                yield rows[start:end]
+                start, size = end, 0
+            size += sum([len(row[index]) for index in long])
+        if rows:
+            yield rows[start:]
+
+    def _arrays(self, rows: Sequence[Sequence[Any]]) -> list[str]:
+        columns = zip(*rows, strict=True)
+        return [
+            texts(column) if type_ == "text" else plain(column)
+            for column, type_ in zip(columns, self._types, strict=True)
+        ]
+
     @lru_cache(maxsize=128)  # noqa: B019 - there are as many as there are tables
     def _insertion(self, count: int) -> str:
         one = f"({', '.join(['%s'] * len(self.columns))})"
@@ -53,12 +88,10 @@ class Table:
         self, cursor: CursorWrapper, column: str, ids: Sequence[str], *, columns: Sequence[str] = (), more: str = ""
     ) -> Iterator[tuple[Any, ...]]:
         """Return the rows that have one of these ids in a column; ``more``: what follows in the statement."""
-        to_id = id_writer(cursor)
         names = tuple(columns) or self.columns
         uuids = [index for index, name in enumerate(names) if self.columns.index(name) in self._uuids]
-        for start in range(0, len(ids), BATCH):
-            some = [to_id(one) for one in ids[start : start + BATCH]]
-            cursor.execute(_selection(self.name, names, column, len(some), more), some)
+        for condition, values in among(cursor, ids):
+            cursor.execute(_selection(self.name, names, column, condition, more), values)
             for row in cursor.fetchall():
                 changed = list(row)
                 for index in uuids:
@@ -67,13 +100,19 @@ class Table:
 
     def delete(self, cursor: CursorWrapper, column: str, ids: Sequence[str]) -> int:
         """Delete the rows that have one of these ids in a column. Return how many."""
-        to_id = id_writer(cursor)
         deleted = 0
-        for start in range(0, len(ids), BATCH):
-            some = [to_id(one) for one in ids[start : start + BATCH]]
-            cursor.execute(f"DELETE FROM {self.name} WHERE {column} IN ({marks(len(some))})", some)  # noqa: S608
+        for condition, values in among(cursor, ids):
+            cursor.execute(f"DELETE FROM {self.name} WHERE {column} {condition}", values)  # noqa: S608
             deleted += int(cursor.rowcount)
         return deleted
+
+
+def _type_of(field: models.Field[Any, Any]) -> str:
+    if isinstance(field, OrderedUUIDField):
+        return "uuid"
+    if isinstance(field, models.BooleanField):
+        return "boolean"
+    return "bigint" if isinstance(field, models.IntegerField) else "text"
 
 
 STEPS, BARRIERS, SCOPES, MEMBERS = (
@@ -82,8 +121,31 @@ STEPS, BARRIERS, SCOPES, MEMBERS = (
 
 
 @lru_cache(maxsize=256)
-def _selection(table: str, columns: tuple[str, ...], column: str, count: int, more: str) -> str:
-    return f"SELECT {', '.join(columns)} FROM {table} WHERE {column} IN ({marks(count)}) {more}"  # noqa: S608
+def _selection(table: str, columns: tuple[str, ...], column: str, condition: str, more: str) -> str:
+    return f"SELECT {', '.join(columns)} FROM {table} WHERE {column} {condition} {more}"  # noqa: S608
+
+
+def among(cursor: CursorWrapper, ids: Sequence[str]) -> Iterator[tuple[str, list[Any]]]:
+    """Give the conditions that a column is one of these ids, each with its values, in their order."""
+    if cursor.db.vendor == "postgresql":
+        return _among(cursor, ids, "uuid")
+    to_id = id_writer(cursor)
+    return _among(cursor, [to_id(one) for one in ids], "uuid")
+
+
+def among_numbers(cursor: CursorWrapper, numbers: Sequence[int]) -> Iterator[tuple[str, list[Any]]]:
+    """Give the same of numbers."""
+    return _among(cursor, numbers, "bigint")
+
+
+def _among(cursor: CursorWrapper, values: Sequence[Any], type_: str) -> Iterator[tuple[str, list[Any]]]:
+    if cursor.db.vendor == "postgresql":
+        for start in range(0, len(values), ARRAY):
+            yield f"= ANY(%s::{type_}[])", [plain(values[start : start + ARRAY])]
+        return
+    for start in range(0, len(values), BATCH):
+        some = list(values[start : start + BATCH])
+        yield f"IN ({marks(len(some))})", some
 
 
 @lru_cache(maxsize=128)
