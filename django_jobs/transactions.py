@@ -64,8 +64,7 @@ def own(alias: str, *, wait_ms: int, lock_ms: int | None = None, bounded: bool =
     connection = connections[alias]
     joined = connection.in_atomic_block
     with Bounds(connection, lock_ms=lock_ms) as bounds, writing(alias, wait_ms=wait_ms):
-        level = getattr(connection, "isolation_level", None)
-        if not joined and level and getattr(level, "name", level).replace("_", " ").lower() in _STRICTER:
+        if not joined and is_stricter(getattr(connection, "isolation_level", None)):
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         if bounded and not joined and connection.vendor != "sqlite":
@@ -148,6 +147,11 @@ def drop_if_broken(alias: str) -> bool:
     if not usable:
         connection.close()
     return not usable
+
+
+def is_stricter(level: Any) -> bool:
+    """Say whether this isolation level, as a connection of Django names it, is stricter than READ COMMITTED."""
+    return bool(level) and getattr(level, "name", level).replace("_", " ").lower() in _STRICTER
 
 
 def is_transient(error: BaseException) -> bool:

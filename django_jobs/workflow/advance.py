@@ -36,7 +36,7 @@ class Advance:
 
     def __init__(self, store: BaseStore, workflows: BaseWorkflows, heads: Mapping[str, Head]) -> None:
         self._store = store
-        self._workflows = workflows
+        self._workflows = workflows = workflows.locked()
         self._heads = dict(heads)
         self.book = StoredBook(workflows)
         self._records: list[Record] = []

@@ -24,7 +24,7 @@ def grow(job: Job, number: int, canvas: object) -> str:
     expression = as_expression(canvas, "add_to_chord()")
     check(expression)
     store = get_store()
-    workflows = workflows_of(store)
+    workflows = workflows_of(store).locked()
     if job.workflow_id is None:
         raise _no_member(job)
     member_id = derived_id(int(job.id[:8] + job.id[9:13], 16), "grown", job.id, str(number))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,9 @@ from typing import Any
 from django_jobs import Retry, current_job, job
 from django_jobs.canvas import Chain, Chord, Expression, Group, Signature, signature
 from django_jobs.canvas.failure import MemberFailure
+from django_jobs.conf import settings
 from django_jobs.context import JobContext
+from django_jobs.models import JobResult
 from tests.canvas.evaluate import FAILED, World
 
 
@@ -110,6 +112,19 @@ def needs(*args: Any, path: str) -> Any:
 def returns_much(*args: Any) -> str:
     """Return more than a database takes, where the test has made it small."""
     return "x" * 5_000_000
+
+
+#: What ``looks_and_calls`` calls: a test says.
+CALLED: Callable[[], object] = list
+
+
+@job(atomic=True, name="tests.workflow.looks_and_calls")
+def looks_and_calls(*args: Any) -> str:
+    """Read something in the transaction of the job, and let something happen meanwhile."""
+    current_job()
+    JobResult.objects.using(settings.database).exists()
+    CALLED()
+    return "called"
 
 
 #: What ``makes_room`` makes room for: a test says.

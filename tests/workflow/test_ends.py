@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.db import connections
 from django.test import override_settings
 
 from django_jobs import State, UpstreamFailed, chain, chord, clock, group, operations
@@ -253,6 +255,47 @@ def test_steps_follow_although_sending_has_just_failed(worker: TinyWorker, made:
     last = sent(chain(made("a"), made("b")))
     worker.work()
     assert last.get(timeout=0) == ["b", ["a"]]
+
+
+@pytest.fixture
+def repeatable(stage: Stage) -> Iterator[None]:
+    """A project that has chosen a stricter isolation for its transactions, as MariaDB's own default is."""
+    alias = get_store().using
+    options = connections[alias].settings_dict["OPTIONS"]
+    if connections[alias].vendor != "mysql":
+        pytest.skip("PostgreSQL refuses what has changed since, and SQLite has one writer")
+    before = dict(options)
+    options["isolation_level"] = "repeatable read"
+    connections[alias].close()
+    yield
+    options.clear()
+    options.update(before)
+    connections[alias].close()
+
+
+@pytest.mark.usefixtures("repeatable")
+def test_a_member_that_began_before_another_ended_sees_that(
+    worker: TinyWorker, made: Made, monkeypatch: pytest.MonkeyPatch
+):
+    body = sent(chord([actors.looks_and_calls.s(), made("b")], made("body")))
+    first, other = get_broker().claim(worker.consumer, "default", 2).jobs
+
+    def end_the_other() -> None:
+        settle(worker, end(other, Succeeded(b'["b"]')))
+        connections.close_all()
+
+    def aside() -> None:
+        thread = threading.Thread(target=end_the_other)
+        thread.start()
+        thread.join(20)
+
+    monkeypatch.setattr(actors, "CALLED", aside)
+    job = read(first)
+    assert isinstance(job, Job)
+    outcome = execute(job, Delivery(inputs=inputs_of, atomic=worker.atomic))
+    settle(worker, end(first, outcome))
+    worker.work()
+    assert body.get(timeout=0) == ["body", ["called", ["b"]]]
 
 
 # Ends that nobody has run to

@@ -107,6 +107,12 @@ class Changes:
 class BaseWorkflows(abc.ABC):
     """The contract. Ids that are not there are left out of what is returned."""
 
+    def locked(self) -> BaseWorkflows:
+        """
+        Return the same as whoever holds the locks must read it: as it is now, in whatever transaction that is open.
+        """
+        return self
+
     @abc.abstractmethod
     def create(self, plan: Plan, *, name: str, root_id: str, parent_id: str | None, now_ms: int) -> None:
         """Keep a canvas that is sent."""

@@ -29,6 +29,7 @@ from django_jobs.results.workflows.tables import (
     for_update,
     id_of,
     id_writer,
+    sees_the_past,
 )
 
 if TYPE_CHECKING:
@@ -54,11 +55,20 @@ _NAME_LENGTH = 255
 class Workflows(BaseWorkflows):
     """The workflows of one database. Raises StoreUnavailable as the store does."""
 
-    def __init__(self, using: str, run: Run, ask: Ask, *, wait_ms: int) -> None:
+    def __init__(self, using: str, run: Run, ask: Ask, *, wait_ms: int, is_locked: bool = False) -> None:
         self._using = using
         self._run = run
         self._ask = ask
         self._wait_ms = wait_ms
+        self._is_locked = is_locked
+
+    def locked(self) -> Workflows:
+        """Return the same for whoever holds the locks."""
+        return Workflows(self._using, self._run, self._ask, wait_ms=self._wait_ms, is_locked=True)
+
+    def _now(self, cursor: CursorWrapper) -> str:
+        """Return what makes a query see what others have committed since the transaction began: a lock."""
+        return "FOR UPDATE" if self._is_locked and sees_the_past(cursor) else ""
 
     # Writing, inside the transaction that is open
 
@@ -167,7 +177,7 @@ class Workflows(BaseWorkflows):
         columns = (*STEP_COLUMNS, "signature") if texts else STEP_COLUMNS
 
         def read(cursor: CursorWrapper) -> dict[str, KeptStep]:
-            rows = STEPS.select(cursor, "id", step_ids, columns=columns)
+            rows = STEPS.select(cursor, "id", step_ids, columns=columns, more=self._now(cursor))
             width = len(STEP_COLUMNS)
             return {row[0]: codec.step_of(row[:width], row[width] if texts else "") for row in rows}
 
@@ -182,18 +192,20 @@ class Workflows(BaseWorkflows):
         return self._select_steps("entry", barrier_id)
 
     def _select_steps(self, column: str, value: str) -> list[KeptStep]:
-        return self._ask(
-            lambda cursor: [
-                codec.step_of(row)
-                for row in STEPS.select(cursor, column, [value], columns=STEP_COLUMNS, more="ORDER BY id")
+        def read(cursor: CursorWrapper) -> list[KeptStep]:
+            more = f"ORDER BY id {self._now(cursor)}"
+            return [
+                codec.step_of(row) for row in STEPS.select(cursor, column, [value], columns=STEP_COLUMNS, more=more)
             ]
-        )
+
+        return self._ask(read)
 
     def barriers(self, barrier_ids: Sequence[str]) -> dict[str, KeptBarrier]:
         """Return barriers."""
 
         def read(cursor: CursorWrapper) -> dict[str, KeptBarrier]:
-            return {row[0]: codec.barrier_of(row) for row in BARRIERS.select(cursor, "id", barrier_ids)}
+            rows = BARRIERS.select(cursor, "id", barrier_ids, more=self._now(cursor))
+            return {row[0]: codec.barrier_of(row) for row in rows}
 
         return self._ask(read) if barrier_ids else {}
 
@@ -205,7 +217,12 @@ class Workflows(BaseWorkflows):
 
     def scopes(self, scope_ids: Sequence[str]) -> dict[str, Scope]:
         """Return scopes."""
-        return self._ask(lambda cursor: {row[0]: codec.scope_of(row) for row in SCOPES.select(cursor, "id", scope_ids)})
+
+        def read(cursor: CursorWrapper) -> dict[str, Scope]:
+            rows = SCOPES.select(cursor, "id", scope_ids, more=self._now(cursor))
+            return {row[0]: codec.scope_of(row) for row in rows}
+
+        return self._ask(read)
 
     def reported(self, joins: Sequence[Join]) -> set[tuple[str, int]]:
         """Return (barrier, position) of those of these members that have reported."""
@@ -216,7 +233,8 @@ class Workflows(BaseWorkflows):
             for barrier, pairs in by_barrier:
                 for condition, some in among_numbers(cursor, [position for _, position in pairs]):
                     cursor.execute(
-                        f"SELECT position FROM {MEMBERS.name} WHERE barrier = %s AND position {condition}",  # noqa: S608
+                        f"SELECT position FROM {MEMBERS.name} WHERE barrier = %s"  # noqa: S608
+                        f" AND position {condition} {self._now(cursor)}",
                         [id_writer(cursor)(barrier), *some],
                     )
                     found.update((barrier, row[0]) for row in cursor.fetchall())

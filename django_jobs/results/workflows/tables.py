@@ -11,6 +11,7 @@ from django.db import models
 from django_jobs.models.fields import OrderedUUIDField
 from django_jobs.models.workflow import WorkflowBarrier, WorkflowMember, WorkflowScope, WorkflowStep
 from django_jobs.results.arrays import plain, texts
+from django_jobs.transactions import is_stricter
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
@@ -167,6 +168,15 @@ def id_of(value: Any) -> str | None:
         return None
     text = str(value)
     return text if len(text) == 36 else f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def sees_the_past(cursor: CursorWrapper) -> bool:
+    """
+    Say whether a query sees what was there when its transaction began: that of an atomic job, on MySQL or MariaDB, in a
+    project that has chosen so. PostgreSQL refuses to lock what has changed since.
+    """
+    level = getattr(cursor.db, "isolation_level", None)
+    return cursor.db.vendor == "mysql" and cursor.db.in_atomic_block and is_stricter(level)
 
 
 def for_update(cursor: CursorWrapper) -> str:
