@@ -213,7 +213,7 @@ def _workflows() -> Iterator[Finding]:
     lost = mending.lost_steps(before_ms=before_ms, among=lost) if lost else []
     if lost:
         yield Finding(
-            code="step-lost",
+            code="step lost",
             level=Level.ERROR,
             text=f"{_are(len(lost))} steps of workflows that go on, and nobody has them: they were lost on their way.",
             hint="They are sent again. A worker does it within a minute or two.",
@@ -223,7 +223,7 @@ def _workflows() -> Iterator[Finding]:
     stalled = [one for one in mending.stalled(before_ms=before_ms) if one in stalled] if stalled else []
     if stalled:
         yield Finding(
-            code="workflow-stalled",
+            code="workflow stalled",
             level=Level.ERROR,
             text=f"{len(stalled):,} workflows have not finished, and no step of them is under way.",
             hint="What follows from the steps that have ended is decided anew. Somebody has changed their tables.",

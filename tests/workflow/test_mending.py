@@ -44,7 +44,7 @@ def lose(job_id: str) -> None:
 
 
 def found() -> list[doctor.Finding]:
-    return [finding for finding in doctor.examine() if finding.code in ("step-lost", "workflow-stalled")]
+    return [finding for finding in doctor.examine() if finding.code in ("step lost", "workflow stalled")]
 
 
 def mend() -> None:
@@ -60,7 +60,7 @@ def test_a_step_that_nobody_has_is_sent_again(stage: Stage, ledger: Ledger):
     assert found() == []
     lose(last.id)
     (finding,) = found()
-    assert (finding.code, finding.ids) == ("step-lost", (last.id,))
+    assert (finding.code, finding.ids) == ("step lost", (last.id,))
     mend()
     assert found() == []
     stage.work()
@@ -90,7 +90,7 @@ def test_a_workflow_in_which_nothing_is_under_way_goes_on(stage: Stage, ledger: 
     steps.update(opened=None, cause=None, source="")
     Workflow.objects.using(settings.database).update(remaining=1, finished_at=None)
     (finding,) = found()
-    assert finding.code == "workflow-stalled"
+    assert finding.code == "workflow stalled"
     mend()
     stage.work()
     assert found() == []
