@@ -68,7 +68,7 @@ def pages_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleT
     before = set(sys.modules)
     yield modules
     for task in list(registry):
-        if task.function.__module__ in modules:
+        if task.function.__module__ in (*modules, "loose"):
             registry.unregister(task)
     for name in set(modules) - before:
         sys.modules.pop(name, None)

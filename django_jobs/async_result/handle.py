@@ -241,12 +241,14 @@ class AsyncResult(Sent, Generic[R]):
 
         A running one is asked to stop, with ``terminate`` interrupted and then killed, at its worker's next heartbeat.
         """
-        return operations.revoke(self.id, self._queue, terminate=terminate)
+        self._look()  # another job may have taken its place
+        return operations.revoke(self.target_id, self._queue, terminate=terminate)
 
     def retry(self) -> AsyncResult[R]:
         """Send a job that failed or was revoked again, under its id. Raises JobsError when it cannot be sent."""
+        self._look()
         self.ended = None
-        if not operations.retry([self.id]).done:
+        if not operations.retry([self.target_id]).done:
             raise JobsError(f"The job {self.id} cannot be sent again: its state is {self.state}, or it was not kept.")
         return self
 
@@ -262,9 +264,9 @@ class AsyncResult(Sent, Generic[R]):
 
     def keep(self, seen: Look) -> Look:
         """Take note of how the job stands. One that was replaced stands as that which has taken its place does."""
-        if seen.replaced_by is not None:
+        while seen.replaced_by is not None:
             self.target_id, self._queue = seen.replaced_by, None
-            return self.keep(look(self.target_id, None))
+            seen = look(self.target_id, None)
         if seen.is_recorded:
             self.ended = seen
         return seen

@@ -10,6 +10,8 @@ from django_jobs.results import get_store
 from django_jobs.revocation import record_revoked
 from django_jobs.states import Place, State
 
+#: A job that goes on from where it was found is looked for again so often.
+TRIES = 5
 _ENDED = frozenset({State.SUCCESS.value, *RETRYABLE})
 
 
@@ -22,16 +24,26 @@ def revoke(job_id: str, queue: str | None = None, *, terminate: bool = False) ->
     StoreUnavailable; asking again is safe.
     """
     job_id = parse_id(job_id)
+    for _ in range(TRIES):
+        state = _revoke(job_id, queue, terminate=terminate)
+        if state is not None:
+            return state
+    return _stored_state(job_id)
+
+
+def _revoke(job_id: str, queue: str | None, *, terminate: bool) -> State | None:
+    """Revoke a job where it is found. None: it has gone on from there in the meantime."""
     broker, store = get_broker(), get_store()
     found = broker.find(job_id, queue)
-    if found is None and (state := _revoke_in_outbox(job_id)) is not None:
-        return state
-    if found is None or found.place is Place.IN_FLIGHT:
+    if found is None:
+        if store.outbox is not None and store.outbox.get(job_id) is not None:
+            return _revoke_in_outbox(job_id)
         stored = store.get(job_id)
-        if stored is not None and (found is None or stored.record.state in _ENDED):
+        return _revoke_waiting(job_id) if stored is None else _state_of(stored.record.state)
+    if found.place is Place.IN_FLIGHT:
+        stored = store.get(job_id)
+        if stored is not None and stored.record.state in _ENDED:
             return _state_of(stored.record.state)
-        if found is None:
-            return _revoke_waiting(job_id)
     place = broker.revoke(job_id, found.queue, terminate=terminate)
     if place is Place.IN_FLIGHT:
         return State.STARTED
@@ -58,12 +70,14 @@ def _revoke_in_outbox(job_id: str) -> State | None:
     return State.REVOKED if recorded.revoked else _stored_state(job_id)
 
 
-def _revoke_waiting(job_id: str) -> State:
-    """Revoke a step that waits for what comes before it."""
+def _revoke_waiting(job_id: str) -> State | None:
+    """Revoke a step that waits for what comes before it. None: it has started meanwhile."""
     store = get_store()
-    if store.workflows is not None and workflow.revoke_waiting(store, job_id):
+    if store.workflows is None:
+        return State.UNKNOWN
+    if workflow.revoke_waiting(store, job_id):
         return State.REVOKED
-    return _stored_state(job_id)
+    return None if store.workflows.steps([job_id]) else State.UNKNOWN
 
 
 def _stored_state(job_id: str) -> State:

@@ -35,15 +35,15 @@ def retry_workflow(workflow_id: str, *, by: str = "") -> Summary:
     """
     store, key = get_store(), parse_id(workflow_id)
     steps = workflow.workflows_of(store).steps_of(key)
+    never_ran = sum(step.cause is not None for step in steps)
     rows = _settled([step.id for step in steps if step.cause is None])
     failed = [job_id for job_id, row in rows.items() if row.state in RETRYABLE]
-    if failed:
-        return retry(failed, by=by)
-    never_ran = sum(step.cause is not None for step in steps)
-    if never_ran:
-        with store.transaction():
-            workflow.resume(store, key, [])
-    return Summary(done=never_ran)
+    if not failed and not never_ran:
+        return Summary()
+    with store.transaction():
+        workflow.resume(store, key, [], whole=True)
+    retried = retry(failed, by=by)
+    return retried if retried.done else Summary(done=never_ran, skipped=retried.skipped)
 
 
 def _settled(ids: list[str]) -> dict[str, Settled]:

@@ -69,7 +69,11 @@ class MemoryWorkflows(BaseWorkflows):
             self._barriers[kept.barrier.id] = kept
             self._members.pop(kept.barrier.id, None)
         head = self._heads[workflow_id]
-        self._heads[workflow_id] = head._replace(remaining=head.remaining + remaining, is_revoked=False)
+        self._heads[workflow_id] = head._replace(remaining=head.remaining + remaining)
+
+    def revive(self, workflow_id: str) -> None:
+        """Take back that a workflow was revoked."""
+        self._heads[workflow_id] = self._heads[workflow_id]._replace(is_revoked=False)
 
     def unfinished(self, *, before_ms: int, limit: int) -> list[str]:
         """Return the ids of workflows that have not finished, oldest first."""

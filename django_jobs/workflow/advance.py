@@ -133,7 +133,7 @@ class Advance:
             self.added_headers = {name: value for name, value in passed[0].headers.items() if before.get(name) != value}
 
     def _follow(self, step: KeptStep | Step, failed: bool, quiet: bool) -> None:
-        self.book.workflow_id = step.workflow_id
+        self.book.workflow_id, self.book.is_failing = step.workflow_id, failed
         self.book.changes.count(step.workflow_id, remaining=-1, failed=int(failed))
         quiet = quiet or self._heads[step.workflow_id].is_revoked
         try:
@@ -178,6 +178,10 @@ class Advance:
         for one in opened:
             step = texts[one.step]
             head = self._heads[step.workflow_id]
+            if head.is_revoked:
+                self._end_unsent(step, making.was_revoked(), State.REVOKED)
+                self.book.changes.ended.append((step.id, step.id))
+                continue
             source = one.source if step.takes_value else None
             try:
                 job = making.job_of(step, head, source=source, parent_id=self._parent_of(one, head))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from django_jobs import clock
 from django_jobs.canvas.opening import Tally
-from django_jobs.canvas.records import Barrier, Join, Plan, Scope, Step
+from django_jobs.canvas.records import Barrier, Join, Plan, Scope, Step, Then
 from django_jobs.results.workflows import BaseWorkflows, Changes, KeptBarrier, KeptStep, Member
 
 #: After so many records that were not at hand, the whole workflow is read: what can no longer run may be a long chain.
@@ -26,8 +26,11 @@ class StoredBook:
         #: Members whose report was looked for, and those that were found, or have reported since.
         self._asked: set[tuple[str, int]] = set()
         self._reported: set[tuple[str, int]] = set()
+        self._unreported: set[str] = set()
         self._misses: dict[str, int] = {}
         self._read: set[str] = set()
+        #: Is it a failure that is gone after?
+        self.is_failing = False
         #: The workflow that is gone through.
         self.workflow_id = ""
         self.changes = Changes()
@@ -39,8 +42,21 @@ class StoredBook:
         ended = [steps[one] for one in step_ids if one in steps]
         joins = [place for step in ended for place in (step.continuation, *step.callbacks) if isinstance(place, Join)]
         self._barriers |= self._workflows.barriers(sorted({join.barrier for join in joins} - self._barriers.keys()))
+        nexts = [
+            place.target
+            for step in steps.values()
+            for place in (step.continuation, *step.callbacks)
+            if isinstance(place, Then) and not place.fan_out and place.target not in self._steps
+        ]
+        self._steps |= self._workflows.steps(nexts, texts=True)
         self._reported |= self._workflows.reported(joins)
         self._asked.update((join.barrier, join.index) for join in joins)
+
+    def know(self, steps: Iterable[KeptStep], barriers: Iterable[KeptBarrier], *, unreported: Collection[str]) -> None:
+        """Take in what has been read already. ``unreported``: barriers to which nobody has reported."""
+        self._steps |= {step.id: step for step in steps}
+        self._barriers |= {kept.barrier.id: kept for kept in barriers}
+        self._unreported.update(unreported)
 
     def add(self, plan: Plan) -> None:
         """Take in a plan that was just kept."""
@@ -117,7 +133,7 @@ class StoredBook:
 
     def _has_reported(self, join: Join) -> bool:
         key = (join.barrier, join.index)
-        if key not in self._asked and key not in self._reported:
+        if join.barrier not in self._unreported and key not in self._asked and key not in self._reported:
             self._asked.add(key)
             self._reported |= self._workflows.reported([join])
         return key in self._reported
@@ -131,6 +147,8 @@ class StoredBook:
 
     def _missed(self) -> None:
         """Count that something was not at hand, and read all of the workflow when that happens too often."""
+        if not self.is_failing:
+            return  # what goes on well needs few of them, however large the workflow is
         misses = self._misses[self.workflow_id] = self._misses.get(self.workflow_id, 0) + 1
         if misses != MOST_MISSES or not self.workflow_id or self.workflow_id in self._read:
             return
@@ -144,6 +162,10 @@ class StoredBook:
             self._barriers.setdefault(kept.barrier.id, kept)
             entries.setdefault(kept.barrier.id, [])
         self._entries = entries | self._entries
+
+    def settle(self, kept: KeptBarrier, cause: str | None) -> None:
+        """Note that a barrier is resolved, whatever is still to be reported to it."""
+        self._change(kept._replace(cause=cause, resolved_ms=clock.now_ms()))
 
     def resize(self, kept: KeptBarrier, size: int) -> None:
         """Note that a barrier has more members from now on."""

@@ -36,6 +36,8 @@ def grow(job: Job, number: int, canvas: object) -> str:
         if workflows.steps([member_id]) or workflows.barriers([member_id]):
             return member_id
         (kept,) = workflows.barriers([step.continuation.barrier]).values()
+        if kept.resolved_ms is not None or heads[job.workflow_id].is_revoked:
+            raise JobsError(f"The group of {job.task}[{job.id}] has failed or was revoked meanwhile, and cannot grow.")
         made = plan(
             expression,
             workflow_id=step.workflow_id,

@@ -16,10 +16,15 @@ from django_jobs.results.workflows import KeptBarrier, KeptStep
 from django_jobs.states import State
 from django_jobs.workflow.advance import Advance
 
+#: Rows of one statement.
+BATCH = 500
 
-def resume(store: BaseStore, workflow_id: str, retried: Collection[str]) -> None:
+
+def resume(store: BaseStore, workflow_id: str, retried: Collection[str], *, whole: bool = False) -> None:
     """
     Undo what the failures of these steps have caused, whose rows were just reopened; inside the same transaction.
+
+    ``whole``: what was revoked before it could start waits again, too, and the workflow is revoked no more.
     """
     workflows = store.workflows
     assert workflows is not None
@@ -29,15 +34,21 @@ def resume(store: BaseStore, workflow_id: str, retried: Collection[str]) -> None
     steps = {step.id: step for step in workflows.steps_of(workflow_id)}
     barriers = workflows.barriers_of(workflow_id)
     again = [one for one in retried if one in steps]
-    never_ran = [step.id for step in steps.values() if step.cause is not None]
+    never_ran = [step.id for step in steps.values() if step.cause is not None and (whole or step.cause != step.id)]
     reopened = {kept.barrier.id: KeptBarrier(kept.barrier) for kept in barriers if _knows_failure(kept)}
     workflows.reopen(
         workflow_id, steps=never_ran, barriers=list(reopened.values()), remaining=len(never_ran) + len(again)
     )
-    if never_ran:
-        store.forget(never_ran)
+    if whole:
+        workflows.revive(workflow_id)
+    for start in range(0, len(never_ran), BATCH):
+        store.forget(never_ran[start : start + BATCH])
     ended = {one: row for one, row in _settled(store, steps, {*again, *never_ran}).items() if row.is_terminal}
-    advance = Advance(store, workflows, {one: head._replace(is_revoked=False) for one, head in heads.items()})
+    if whole:
+        heads = {one: head._replace(is_revoked=False) for one, head in heads.items()}
+    advance = Advance(store, workflows, heads)
+    standing = [reopened.get(kept.barrier.id, kept) for kept in barriers]
+    advance.book.know(steps.values(), standing, unreported=reopened)
     advance.book.changes.count(workflow_id, failed=-heads[workflow_id].failed)
     values: list[KeptStep | Barrier] = [steps[one] for one, row in ended.items() if row.state == State.SUCCESS]
     values += [kept.barrier for kept in barriers if kept.resolved_ms is not None and kept.cause is None]

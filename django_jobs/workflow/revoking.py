@@ -58,8 +58,12 @@ def close(store: BaseStore, workflow_id: str) -> Closed:
         steps = workflows.steps_of(workflow_id)
         advance = Advance(store, workflows, heads)
         revoked = _record(store, advance, [step for step in steps if _waits(step)])
-        for step in revoked:
-            advance.step_ended(step.id, failed=True)
+        advance.book.changes.count(workflow_id, remaining=-len(revoked), failed=len(revoked))
+        # Nobody is told, and nothing opens any more: there is no need to go along what follows each.
+        cause = next((step.id for step in [*revoked, *steps]), None)
+        for kept in workflows.barriers_of(workflow_id):
+            if kept.resolved_ms is None:
+                advance.book.settle(kept, cause)
         advance.finish()
     return Closed(len(revoked), [step.id for step in steps if step.opened_ms is not None])
 

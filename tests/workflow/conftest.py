@@ -50,6 +50,13 @@ class Stage:
     def work_once(self) -> None:
         """Run what is ready now, and nothing that follows."""
 
+    def take(self) -> list[Claimed]:
+        """Claim what is ready now."""
+        return []
+
+    def run(self, jobs: list[Claimed]) -> None:
+        """Run what was claimed."""
+
 
 class Eager(Stage):
     is_eager = True
@@ -79,8 +86,14 @@ class TinyWorker(Stage):
             self._run(claimed, lambda batch: rng.randint(0, len(batch)))
 
     def work_once(self) -> None:
+        self.run(self.take())
+
+    def take(self) -> list[Claimed]:
         relay.finish(10.0)
-        self._run([one for queue in QUEUES for one in get_broker().claim(self.consumer, queue, 100).jobs], len)
+        return [one for queue in QUEUES for one in get_broker().claim(self.consumer, queue, 100).jobs]
+
+    def run(self, jobs: list[Claimed]) -> None:
+        self._run(jobs, len)
 
     def _run(self, claimed: list[Claimed], cut: Callable[[list[Finished]], int]) -> None:
         """Run jobs, and settle them in two parts."""

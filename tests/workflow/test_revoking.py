@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from django_jobs import AsyncResult, State, UpstreamFailed, chain, chord, group
+import pytest
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+
+from django_jobs import AsyncResult, State, UpstreamFailed, chain, chord, group, workflow
+from django_jobs.conf import settings
 from django_jobs.exceptions import JobRevoked
 from django_jobs.results import get_store
+from django_jobs.results.base import BaseStore
+from django_jobs.workflow import revoking as workflow_revoking
 from django_jobs.workflow.starting import workflows_of
-from tests.workflow.actors import Ledger, act, told
+from tests.workflow.actors import Ledger, act, growing, needs, told
 from tests.workflow.conftest import Stage, sent
 
 
@@ -94,3 +101,79 @@ def test_a_group_is_revoked(stage: Stage, ledger: Ledger):
     stage.work()
     assert ledger.entries() == []
     assert handle.failed()
+
+
+def test_what_a_running_step_starts_in_a_revoked_workflow_never_runs(stage: Stage, ledger: Ledger):
+    path = str(ledger.path)
+    inside = chain(act.s(label="inside", ledger=path), act.s(label="after", ledger=path)).to_dict()
+    last = sent(chain(act.s(label="a", ledger=path, replacement=inside), act.s(label="b", ledger=path)))
+    running = stage.take()
+    workflow = last.workflow
+    workflow.revoke()
+    stage.run(running)
+    stage.work()
+    assert ledger.calls == {"a[]": 1}
+    assert (workflow.state, workflow.remaining) == (State.REVOKED, 0)
+    assert last.state == State.REVOKED
+
+
+def test_a_member_of_a_revoked_workflow_cannot_grow_its_group(stage: Stage, ledger: Ledger):
+    path = str(ledger.path)
+    last = sent(chord([growing.s([1], ledger=path)], act.s(label="b", ledger=path)))
+    running = stage.take()
+    last.workflow.revoke()
+    stage.run(running)
+    stage.work()
+    assert ledger.calls == {}
+    assert last.workflow.ready()
+
+
+def test_a_step_that_was_revoked_stays_revoked_when_another_is_retried(stage: Stage, ledger: Ledger, tmp_path: Path):
+    path, flag = str(ledger.path), tmp_path / "flag"
+    one = chain(needs.s(path=str(flag)), act.s(label="b", ledger=path))
+    other = chain(act.s(label="c", ledger=path), act.s(label="d", ledger=path))
+    group_ = sent(group(one, other))
+    group_.results[1].revoke()
+    stage.work()
+    flag.touch()
+    group_.results[0].parent.retry()
+    stage.work()
+    assert ledger.calls == {"c[]": 1, "b[['needs']]": 1}
+    assert group_.results[1].state == State.REVOKED
+    assert group_.workflow.ready()
+
+
+def test_one_job_that_is_retried_does_not_revive_a_revoked_workflow(stage: Stage, ledger: Ledger):
+    path = str(ledger.path)
+    last = sent(chain(act.s(label="a", ledger=path), act.s(label="b", ledger=path)))
+    last.workflow.revoke()
+    last.parent.retry()
+    stage.work()
+    assert ledger.calls == {"a[]": 1}
+    assert (last.workflow.state, last.workflow.remaining) == (State.REVOKED, 0)
+
+
+def test_a_long_chain_is_revoked_in_few_queries(stage: Stage, ledger: Ledger):
+    path = str(ledger.path)
+    last = sent(chain(act.s(label=f"s{n}", ledger=path) for n in range(400)))
+    with CaptureQueriesContext(connections[settings.database]) as queries:
+        last.workflow.revoke()
+    # SQLite writes row by row what may have ended already.
+    assert len(queries) < (500 if connections[settings.database].vendor == "sqlite" else 100)
+    assert (last.workflow.state, last.workflow.remaining) == (State.REVOKED, 0)
+
+
+def test_a_step_that_starts_while_it_is_revoked_is_found(stage: Stage, ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    path = str(ledger.path)
+    last = sent(chain(act.s(label="a", ledger=path), act.s(label="b", ledger=path)))
+    waits = workflow_revoking.revoke_waiting
+
+    def starts_meanwhile(store: BaseStore, step_id: str) -> bool:
+        stage.work_once()
+        monkeypatch.setattr(workflow, "revoke_waiting", waits)
+        return waits(store, step_id)
+
+    monkeypatch.setattr(workflow, "revoke_waiting", starts_meanwhile)
+    assert last.revoke() is State.REVOKED
+    stage.work()
+    assert ledger.calls == {"a[]": 1}

@@ -143,6 +143,10 @@ class BaseWorkflows(abc.ABC):
         """
 
     @abc.abstractmethod
+    def revive(self, workflow_id: str) -> None:
+        """Take back that a workflow was revoked."""
+
+    @abc.abstractmethod
     def unfinished(self, *, before_ms: int, limit: int) -> list[str]:
         """Return the ids of workflows that were sent before a moment and have not finished, oldest first."""
 

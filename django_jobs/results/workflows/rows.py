@@ -136,7 +136,7 @@ class Workflows(BaseWorkflows):
 
         self._write(write)
         Workflow.objects.using(self._using).filter(pk=workflow_id).update(
-            remaining=F("remaining") + remaining, finished_at=None, expires_at=None, revoked_at=None
+            remaining=F("remaining") + remaining, finished_at=None, expires_at=None
         )
 
     def note(self, changes: Changes, now_ms: int) -> list[str]:
@@ -274,6 +274,10 @@ class Workflows(BaseWorkflows):
 
         return self._ask(read)
 
+    def revive(self, workflow_id: str) -> None:
+        """Take back that a workflow was revoked."""
+        Workflow.objects.using(self._using).filter(pk=workflow_id).update(revoked_at=None)
+
     def unfinished(self, *, before_ms: int, limit: int) -> list[str]:
         """Return the ids of workflows that were sent before a moment and have not finished, oldest first."""
         found = Workflow.objects.using(self._using).filter(finished_at=None, created_at__lt=_stamp(before_ms))
@@ -364,7 +368,8 @@ def _open(cursor: CursorWrapper, opened: Sequence[tuple[str, str | None]], now_m
 def _end(cursor: CursorWrapper, ended: Sequence[tuple[str, str]]) -> None:
     by_cause: dict[str, list[str]] = {}
     for step_id, cause in ended:
-        by_cause.setdefault(cause, []).append(step_id)
+        by_cause.setdefault("" if step_id == cause else cause, []).append(step_id)
+    _change_steps(cursor, by_cause.pop("", []), "cause = id", [])
     for cause, ids in by_cause.items():
         _change_steps(cursor, ids, "cause = %s", [id_writer(cursor)(cause)])
 
