@@ -21,7 +21,7 @@ from django_jobs.exceptions import BrokerUnavailable, JobsError
 from django_jobs.identifiers import parse_id
 from django_jobs.registry import registry
 from django_jobs.results import get_store
-from django_jobs.workflow.checking import check, check_sizes, signatures_in
+from django_jobs.workflow.checking import check, check_options, check_sizes, signatures_in
 from django_jobs.workflow.jobs import options_of
 
 Handle = AsyncResult[Any] | GroupResult
@@ -48,6 +48,7 @@ def send(expression: Expression) -> Handle | None:
             # The same logical operation: it has been sent, with other ids for all that it does not name.
             return GroupResult.restore(handle.id) if isinstance(handle, GroupResult) else AsyncResult(handle.id)
         raise JobsError(f"A canvas cannot take the job_id of a job that was sent before: {', '.join(sorted(known))}.")
+    check_options(made)
     check_sizes(made)
     using = expression.options.get("using") or settings.database
     name = _name_of(expression)

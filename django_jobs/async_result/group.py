@@ -229,6 +229,8 @@ class GroupResult(Sent):
 
     def _refresh(self) -> None:
         """Read the rows of all jobs that are not known to have ended."""
+        for leaf in self._leaves():
+            leaf.doubt()
         open_ones = {leaf.target_id: leaf for leaf in self._leaves() if leaf.ended is None}
         store, ids = get_store(), list(open_ones)
         for start in range(0, len(ids), _BATCH):

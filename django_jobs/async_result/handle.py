@@ -199,6 +199,7 @@ class AsyncResult(Sent, Generic[R]):
         """
         seconds = as_seconds(timeout)
         deadline = None if seconds is None else time.monotonic() + seconds
+        self.doubt()
         while self.ended is None:
             waiting = steps(self._waited(), _left_of(deadline), allow_in_job=allow_in_job)
             try:
@@ -222,6 +223,7 @@ class AsyncResult(Sent, Generic[R]):
         """Wait for the end of the job without blocking the event loop. See ``get``."""
         seconds = as_seconds(timeout)
         deadline = None if seconds is None else time.monotonic() + seconds
+        self.doubt()
         while self.ended is None:
             waiting = steps(self._waited(), _left_of(deadline), allow_in_job=allow_in_job)
             try:
@@ -260,7 +262,13 @@ class AsyncResult(Sent, Generic[R]):
     # How
 
     def _look(self) -> Look:
+        self.doubt()
         return self.ended or self.keep(look(self.target_id, self._queue))
+
+    def doubt(self) -> None:
+        """Forget an end that may have been undone since it was seen: its workflow may go on."""
+        if self.ended is not None and self.ended.may_be_undone:
+            self.ended = None
 
     def keep(self, seen: Look) -> Look:
         """Take note of how the job stands. One that was replaced stands as that which has taken its place does."""

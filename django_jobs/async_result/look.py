@@ -42,6 +42,13 @@ class Look:
         return self.stored is not None and self.stored.record.state in TERMINAL_STATES
 
     @property
+    def may_be_undone(self) -> bool:
+        """Say whether a workflow that goes on may undo this end."""
+        if self.stored is None or self.state == State.SUCCESS:
+            return False
+        return self.stored.record.workflow_id is not None
+
+    @property
     def replaced_by(self) -> str | None:
         """The job that has taken the place of this one, which has ended; None: none has."""
         if self.stored is None or self.stored.record.meta is None or self.state != State.SUCCESS:
@@ -91,7 +98,7 @@ def look_at_group(group_id: str) -> Look | None:
         return Look(state=record.state, stored=StoredResult(record, ""))
     cause = store.get(kept.cause)
     state = State.FAILURE.value
-    record = Record(group_id, "", "", state) if cause is None else cause.record._replace(id=group_id, state=state)
+    record = Record(group_id, "", "", state) if cause is None else cause.record._replace(state=state)
     return Look(state=state, stored=StoredResult(record, ""))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django_jobs.calls import make_jobs
 from django_jobs.canvas.composition import Chain, Chord, Group
 from django_jobs.canvas.expression import Expression
 from django_jobs.canvas.records import Plan
@@ -13,6 +14,7 @@ from django_jobs.conf import nearest, settings
 from django_jobs.exceptions import PayloadTooLarge, UnknownTask
 from django_jobs.registry import registry
 from django_jobs.serializers import dump_packed
+from django_jobs.workflow.jobs import options_of
 
 #: In the place of the value of what comes before.
 _VALUE = object()
@@ -55,6 +57,21 @@ def check_sizes(made: Plan) -> None:
                 f"The signature of {step.signature.task} is {size:,} bytes large; DJANGO_JOBS['MAX_PAYLOAD'] allows"
                 f" {limit:,}. Store the data (a model, a file, the cache) and pass its key."
             )
+
+
+def check_options(made: Plan) -> None:
+    """Check the options of all calls of a plan. Raises what ``apply_async`` raises for a wrong one, and ValueError."""
+    checked: set[tuple[str, int]] = set()
+    named: set[str] = set()
+    for step in made.steps:
+        if step.id in named:
+            raise ValueError(f"Two tasks of a canvas cannot have one job_id: {step.id}.")
+        named.add(step.id)
+        signature = step.signature
+        key = (signature.task, id(signature.options))
+        if signature.options and key not in checked:
+            checked.add(key)
+            make_jobs(signature.task, options_of(signature.task), [((), {})], {**signature.options, "job_id": None})
 
 
 def signatures_in(expression: Expression) -> Iterator[tuple[Signature, tuple[Any, ...]]]:
