@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django_jobs import clock
 from django_jobs.models.workflow import Workflow
 from django_jobs.results.upsert.columns import TABLE, moment_writer
-from django_jobs.results.workflows.tables import marks
+from django_jobs.results.workflows.tables import BATCH, id_writer, marks
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
@@ -30,11 +30,10 @@ _DELETES: Mapping[str, str] = {
 
 def prune(cursor: CursorWrapper, limit: int) -> int:
     """Delete up to ``limit`` rows, those that have been over the longest first. Return how many."""
-    vendor = cursor.db.vendor
-    now = clock.now() if vendor == "postgresql" else moment_writer(cursor.db)(clock.now_ms())
-    if vendor == "mysql":
+    now = _now(cursor)
+    if cursor.db.vendor == "mysql":
         return _prune_in_two_steps(cursor, now, limit)
-    cursor.execute(_DELETES[vendor], (now, limit))
+    cursor.execute(_DELETES[cursor.db.vendor], (now, limit))
     return int(cursor.rowcount)
 
 
@@ -54,3 +53,24 @@ def _prune_in_two_steps(cursor: CursorWrapper, now: Any, limit: int) -> int:
             break
         done += int(cursor.rowcount)  # fewer than were seen: others prune, too
     return done
+
+
+def let_go(cursor: CursorWrapper, job_ids: Sequence[str]) -> None:
+    """Delete the rows of these jobs; those that workflows may still need are over from now on, and pruned in time."""
+    to_id, now = id_writer(cursor), _now(cursor)
+    for start in range(0, len(job_ids), BATCH):
+        some = [to_id(one) for one in job_ids[start : start + BATCH]]
+        among = f"id IN ({marks(len(some))})"
+        cursor.execute(f"SELECT id FROM {TABLE} WHERE {among} AND NOT {UNNEEDED}", some)  # noqa: S608
+        needed = [row[0] for row in cursor.fetchall()]
+        if needed:
+            cursor.execute(
+                f"UPDATE {TABLE} SET expires_at = %s WHERE id IN ({marks(len(needed))})",  # noqa: S608
+                [now, *needed],
+            )
+            among += f" AND id NOT IN ({marks(len(needed))})"
+        cursor.execute(f"DELETE FROM {TABLE} WHERE {among}", [*some, *needed])  # noqa: S608
+
+
+def _now(cursor: CursorWrapper) -> Any:
+    return clock.now() if cursor.db.vendor == "postgresql" else moment_writer(cursor.db)(clock.now_ms())
