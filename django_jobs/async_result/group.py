@@ -212,9 +212,14 @@ class GroupResult(Sent):
         return self
 
     def forget(self) -> None:
-        """Delete what is recorded of the jobs of the group."""
-        for leaf in self._leaves():
-            leaf.forget()
+        """
+        Delete what is recorded of the jobs of the group; while its workflow has not finished, or can be retried, they
+        are only let go: what follows may need them, handles still show them, and pruning takes them when that is over.
+        """
+        leaves = self._leaves()
+        for leaf in leaves:
+            leaf.ended = None
+        get_store().let_go([leaf.id for leaf in leaves])
 
     # How
 

@@ -255,9 +255,9 @@ class AsyncResult(Sent, Generic[R]):
         return self
 
     def forget(self) -> None:
-        """Delete what is recorded of the job."""
+        """Delete what is recorded of the job; of a step, not before its workflow has finished and needs no retry."""
         self.ended = None
-        get_store().forget([self.id])
+        get_store().let_go([self.id])
 
     # How
 

@@ -354,7 +354,7 @@ def test_a_body_whose_members_were_forgotten_says_so(worker: TinyWorker, made: M
     for _ in range(2):
         claimed = claim(worker)
         settle(worker, end(claimed, Succeeded(b'["x"]')))
-    body.parent.results[0].forget()
+    get_store().forget([body.parent.results[0].id])
     worker.work()
     with pytest.raises(DecodeError, match=r"gone: its result was forgotten") as caught:
         body.get(timeout=0)
