@@ -150,6 +150,20 @@ def drop_if_broken(alias: str) -> bool:
     return not usable
 
 
+def is_spoilt(alias: str) -> bool:
+    """Say whether this thread is in a transaction in which nothing can be done any more: its connection is dead."""
+    connection = connections[alias]
+    if not connection.in_atomic_block:
+        return False
+    try:
+        # Not is_usable(): a driver may open another connection there, which knows nothing of the transaction.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except (DatabaseError, InterfaceError):
+        return True
+    return False
+
+
 def is_transient(error: BaseException) -> bool:
     """Say whether the same transaction, tried again, may well succeed."""
     return code_of(error) in _TRANSIENT_CODES or (isinstance(error, OperationalError) and "locked" in str(error))
