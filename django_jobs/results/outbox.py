@@ -39,8 +39,9 @@ _INSERT = f"INSERT INTO {_TABLE} ({_COLUMNS}, due) VALUES "  # noqa: S608
 _INSERT_ARRAYS = (
     f"INSERT INTO {_TABLE} ({_COLUMNS}, due) SELECT new.*, 0, %s"  # noqa: S608
     " FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[]) AS new"
-    " ON CONFLICT (id) DO NOTHING"
+    " ON CONFLICT (id) DO"
 )
+_REPLACES = f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in [*_COLUMNS.split(', ')[1:], 'due'])}"
 _INSERT_IGNORE = _INSERT.replace("INSERT", "INSERT IGNORE", 1)
 
 
@@ -100,6 +101,9 @@ class Outbox:
 
         def write(cursor: CursorWrapper) -> None:
             for batch in _batches(jobs):
+                if cursor.db.vendor == "postgresql":
+                    _insert_arrays(cursor, batch, due, _REPLACES)
+                    continue
                 _delete(cursor, [job.id for job in batch])
                 _insert(cursor, batch, due)
 
@@ -217,11 +221,7 @@ def _insert_statement(vendor: str, count: int) -> str:
 
 def _insert(cursor: CursorWrapper, jobs: Sequence[Kept], due: int) -> int:
     if cursor.db.vendor == "postgresql":
-        ids, queues, bodies, priorities, etas, generations, _ = zip(*jobs, strict=True)
-        messages = [body.decode("ascii") for body in bodies]
-        numbers = [plain(priorities), plain(etas), plain(generations)]
-        cursor.execute(_INSERT_ARRAYS, [due, plain(ids), texts(queues), texts(messages), *numbers])
-        return int(cursor.rowcount)
+        return _insert_arrays(cursor, jobs, due, "NOTHING")
     parameters: list[Any] = []
     for job in jobs:
         parameters += (
@@ -235,6 +235,14 @@ def _insert(cursor: CursorWrapper, jobs: Sequence[Kept], due: int) -> int:
         cursor.execute(_insert_statement(cursor.db.vendor, len(some) // 7), some)
         inserted += int(cursor.rowcount)
     return inserted
+
+
+def _insert_arrays(cursor: CursorWrapper, jobs: Sequence[Kept], due: int, otherwise: str) -> int:
+    ids, queues, bodies, priorities, etas, generations, _ = zip(*jobs, strict=True)
+    messages = [body.decode("ascii") for body in bodies]
+    numbers = [plain(priorities), plain(etas), plain(generations)]
+    cursor.execute(f"{_INSERT_ARRAYS} {otherwise}", [due, plain(ids), texts(queues), texts(messages), *numbers])
+    return int(cursor.rowcount)
 
 
 def _delete(cursor: CursorWrapper, job_ids: Sequence[str], generation: int | None = None) -> int:

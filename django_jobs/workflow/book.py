@@ -40,14 +40,10 @@ class StoredBook:
 
     def load(self, step_ids: Sequence[str]) -> None:
         """Read what is needed when these steps have ended, in a few queries."""
-        steps = self._workflows.steps([one for one in step_ids if one not in self._steps])
+        steps = self._workflows.ended([one for one in step_ids if one not in self._steps])
         self._steps |= steps
-        joins = [
-            place
-            for step in steps.values()
-            for place in (step.continuation, *step.callbacks)
-            if isinstance(place, Join)
-        ]
+        ended = [steps[one] for one in step_ids if one in steps]
+        joins = [place for step in ended for place in (step.continuation, *step.callbacks) if isinstance(place, Join)]
         self._barriers |= self._workflows.barriers(sorted({join.barrier for join in joins} - self._barriers.keys()))
         nexts = [
             place.target
@@ -78,7 +74,7 @@ class StoredBook:
     def find(self, step_id: str) -> KeptStep | Step | None:
         """Return a step; None: there is none with this id."""
         if step_id not in self._steps:
-            self._steps |= self._workflows.steps([step_id])
+            self._steps |= self._workflows.steps([step_id], texts=True)
         return self._steps.get(step_id)
 
     # What following asks and says

@@ -86,9 +86,10 @@ def counts(sql: Sql, names: Sequence[str]) -> list[QueueCounts]:
             dead=numbers.get((name, DEAD), 0),
             paused=bool(paused.get(name, False)),
             consumers=consumers.get(name, 0),
-            oldest_ready_ms=max(ages[name], 0) if name in ages else None,
+            oldest_ready_ms=None if age is None else max(age, 0),
         )
-        for name in names
+        # None also when what was counted as ready is gone by now.
+        for name, age in ((name, ages.get(name)) for name in names)
     ]
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.db import connections
 from django.db.models import F
 
 from django_jobs import clock
@@ -54,6 +55,11 @@ _OPEN = (
     " ORDER BY s.opened, s.id LIMIT %s"
 )
 _NAME_LENGTH = 255
+_ENDED = (
+    f"SELECT {', '.join(STEP_COLUMNS)}, '' FROM {STEPS.name} WHERE id {{condition}} UNION ALL"  # noqa: S608
+    f" SELECT {', '.join(STEP_COLUMNS)}, signature FROM {STEPS.name} WHERE id IN"
+    f" (SELECT target FROM {STEPS.name} WHERE id {{condition}} AND position IS NULL)"
+)
 
 
 class Workflows(BaseWorkflows):
@@ -148,27 +154,9 @@ class Workflows(BaseWorkflows):
             _open(cursor, changes.opened, now_ms)
             _end(cursor, changes.ended)
             _change_steps(cursor, changes.moved, "target = NULL, position = NULL, callbacks = ''", [])
-            return [one for one in changes.remaining if self._count(cursor, one, changes, now_ms)]
+            return [one for one in changes.remaining if _count(cursor, one, changes, now_ms)]
 
         return self._write(write)
-
-    def _count(self, cursor: CursorWrapper, workflow_id: str, changes: Changes, now_ms: int) -> bool:
-        """Count what has ended. Return whether that was all."""
-        key, failed = id_writer(cursor)(workflow_id), changes.failed.get(workflow_id, 0)
-        cursor.execute(
-            f"UPDATE {_WORKFLOWS} SET remaining = remaining + %s, failed = failed + %s WHERE id = %s",  # noqa: S608
-            [changes.remaining[workflow_id], failed, key],
-        )
-        cursor.execute(f"SELECT remaining, failed FROM {_WORKFLOWS} WHERE id = %s", [key])  # noqa: S608
-        remaining, all_failed = cursor.fetchone()
-        if remaining > 0:
-            return False
-        kept_ms = settings.results_ms("FAILURES_EXPIRE" if all_failed else "EXPIRES")
-        Workflow.objects.using(self._using).filter(pk=workflow_id).update(
-            finished_at=_stamp(now_ms),
-            expires_at=None if kept_ms is None else _stamp(now_ms + kept_ms),
-        )
-        return True
 
     # Reading
 
@@ -184,6 +172,21 @@ class Workflows(BaseWorkflows):
             rows = STEPS.select(cursor, "id", step_ids, columns=columns, more=self._now(cursor))
             width = len(STEP_COLUMNS)
             return {row[0]: codec.step_of(row[:width], row[width] if texts else "") for row in rows}
+
+        return self._ask(read) if step_ids else {}
+
+    def ended(self, step_ids: Sequence[str]) -> dict[str, KeptStep]:
+        """Return steps that have ended, with those that follow them at once."""
+        if connections[self._using].vendor == "mysql":  # the parts of a union cannot be locked
+            return super().ended(step_ids)
+
+        def read(cursor: CursorWrapper) -> dict[str, KeptStep]:
+            found: dict[str, KeptStep] = {}
+            for condition, values in among(cursor, step_ids):
+                cursor.execute(_ENDED.format(condition=condition), [*values, *values])
+                rows = STEPS.rows(cursor, (*STEP_COLUMNS, "signature"))
+                found |= {row[0]: codec.step_of(row[:-1], row[-1]) for row in rows}
+            return found
 
         return self._ask(read) if step_ids else {}
 
@@ -334,6 +337,28 @@ def _update_barrier(cursor: CursorWrapper, kept: KeptBarrier) -> None:
             kept.barrier.size, kept.reported, kept.failed, to_id(kept.cause), kept.resolved_ms, to_id(kept.barrier.id)
         ],
     )  # fmt: skip
+
+
+def _count(cursor: CursorWrapper, workflow_id: str, changes: Changes, now_ms: int) -> bool:
+    """Count what has ended. Return whether that was all."""
+    key, failed = id_writer(cursor)(workflow_id), changes.failed.get(workflow_id, 0)
+    returns = cursor.db.vendor == "postgresql"
+    cursor.execute(
+        f"UPDATE {_WORKFLOWS} SET remaining = remaining + %s, failed = failed + %s WHERE id = %s"  # noqa: S608
+        f"{' RETURNING remaining, failed' if returns else ''}",
+        [changes.remaining[workflow_id], failed, key],
+    )
+    if not returns:
+        cursor.execute(f"SELECT remaining, failed FROM {_WORKFLOWS} WHERE id = %s", [key])  # noqa: S608
+    remaining, all_failed = cursor.fetchone()
+    if remaining > 0:
+        return False
+    kept_ms = settings.results_ms("FAILURES_EXPIRE" if all_failed else "EXPIRES")
+    Workflow.objects.using(cursor.db.alias).filter(pk=workflow_id).update(
+        finished_at=_stamp(now_ms),
+        expires_at=None if kept_ms is None else _stamp(now_ms + kept_ms),
+    )
+    return True
 
 
 def _open(cursor: CursorWrapper, opened: Sequence[tuple[str, str | None]], now_ms: int) -> None:

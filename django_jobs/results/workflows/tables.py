@@ -90,14 +90,18 @@ class Table:
     ) -> Iterator[tuple[Any, ...]]:
         """Return the rows that have one of these ids in a column; ``more``: what follows in the statement."""
         names = tuple(columns) or self.columns
-        uuids = [index for index, name in enumerate(names) if self.columns.index(name) in self._uuids]
         for condition, values in among(cursor, ids):
             cursor.execute(_selection(self.name, names, column, condition, more), values)
-            for row in cursor.fetchall():
-                changed = list(row)
-                for index in uuids:
-                    changed[index] = id_of(changed[index])
-                yield tuple(changed)
+            yield from self.rows(cursor, names)
+
+    def rows(self, cursor: CursorWrapper, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Return what a query has found that asked for these columns."""
+        uuids = [index for index, name in enumerate(columns) if self.columns.index(name) in self._uuids]
+        for row in cursor.fetchall():
+            changed = list(row)
+            for index in uuids:
+                changed[index] = id_of(changed[index])
+            yield tuple(changed)
 
     def delete(self, cursor: CursorWrapper, column: str, ids: Sequence[str]) -> int:
         """Delete the rows that have one of these ids in a column. Return how many."""

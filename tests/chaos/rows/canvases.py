@@ -107,6 +107,7 @@ class Canvases:
         trial, host = self.trial, self.trial.host(moment)
         leases, family = len(host.runners()), [host.pid, *host.family()]
         freeze(family)
+        trial.pass_time(0.3)  # what was on its way to the server when they were frozen is claimed by them, too
         with trial.fault(f"SIGSTOP {host.name} until its jobs are given away") as before:
             trial.wait_for(lambda: given_away(trial, before, leases), "what the frozen held to be given to others")
             trial.pass_time(1.0)
@@ -146,7 +147,10 @@ class Canvases:
         atomic = {job for job, result in trial.rows.results().items() if result.task == ATOMIC}
         allowed = judge.allowance(trial.hit, survivors) + self.again + Counter(self.undone & atomic)
         problems = [*trial.problems, *self.unfinished(), *compared["problems"][:10]]
-        problems += [f"{job} ran {count + 1} times" for job, count in (again - allowed).items()][:5]
+        runs = trial.ledger.by_job()
+        problems += [
+            f"{job} ran {count} times more than explained: {runs[job]}" for job, count in (again - allowed).items()
+        ]
         problems += [f"written over, or done again: {found}" for found in trial.rows.overwritten()[:5]]
         if self.widest > ENVELOPE:
             problems.append(f"a message is {self.widest} bytes longer than its signature")
