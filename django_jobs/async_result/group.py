@@ -12,6 +12,7 @@ from asgiref.sync import sync_to_async
 
 from django_jobs import operations
 from django_jobs.async_result.handle import AsyncResult, as_seconds
+from django_jobs.async_result.identity import Identified
 from django_jobs.async_result.look import Look, look
 from django_jobs.async_result.sent import Sent
 from django_jobs.async_result.waiting import ASK_SECONDS, POLL_FIRST, POLL_LAST, Waited, check_waiting
@@ -26,7 +27,7 @@ Member = Union[AsyncResult[Any], "GroupResult"]
 _BATCH = 500
 
 
-class GroupResult(Sent):
+class GroupResult(Identified, Sent):
     """
     A group that was sent: the handles of its members, in their order. A member that is a group is a GroupResult.
 
@@ -56,15 +57,6 @@ class GroupResult(Sent):
 
     def __repr__(self) -> str:
         return f"<GroupResult {self.id} of {len(self.results)}>"
-
-    def __str__(self) -> str:
-        return self.id
-
-    def __eq__(self, other: object) -> bool:
-        return other.id == self.id if isinstance(other, GroupResult) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self.id)
 
     def __len__(self) -> int:
         return len(self.results)
@@ -235,7 +227,7 @@ class GroupResult(Sent):
     def _refresh(self) -> None:
         """Read the rows of all jobs that are not known to have ended."""
         for leaf in self._leaves():
-            leaf.doubt()
+            leaf._doubt()
         open_ones = {leaf.target_id: leaf for leaf in self._leaves() if leaf.ended is None}
         store, ids = get_store(), list(open_ones)
         for start in range(0, len(ids), _BATCH):
