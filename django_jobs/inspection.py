@@ -22,6 +22,7 @@ from django_jobs.brokers.known import known_queues
 from django_jobs.envelope import Job, decode
 from django_jobs.exceptions import DecodeError
 from django_jobs.identifiers import parse_id
+from django_jobs.results import get_store
 from django_jobs.states import Place, State
 
 #: Jobs in flight of one queue that are looked at.
@@ -214,14 +215,14 @@ def explain(job_id: str, queue: str | None = None) -> Explanation:
     task, in_queue = ("", "") if record is None else (record.task, record.queue)
     if seen.found is not None:
         task, in_queue = task_of(seen.found) or task, seen.found.queue
-    return Explanation(id=job_id, state=seen.state, task=task, queue=in_queue, reasons=tuple(_reasons(seen)))
+    return Explanation(id=job_id, state=seen.state, task=task, queue=in_queue, reasons=tuple(_reasons(job_id, seen)))
 
 
-def _reasons(seen: Look) -> Iterator[str]:
+def _reasons(job_id: str, seen: Look) -> Iterator[str]:
     if seen.is_recorded:
         yield from _how_it_ended(seen)
     elif seen.found is None:
-        yield from _why_nowhere(seen)
+        yield from _why_nowhere(job_id, seen)
     elif seen.in_outbox:
         yield "It is in the outbox alone: the broker has not got it yet, or has lost it, and is given it again."
         yield from _why_unserved(seen.found.queue)
@@ -246,7 +247,25 @@ def _how_it_ended(seen: Look) -> Iterator[str]:
         yield f"{record.exception_type}: {record.exception}".rstrip(": ")
 
 
-def _why_nowhere(seen: Look) -> Iterator[str]:
+def _why_blocked(job_id: str, seen: Look) -> Iterator[str]:
+    """Say what a step of a workflow, or a group, waits for."""
+    workflows = get_store().workflows
+    if workflows is None:
+        return
+    for kept in workflows.barriers([*workflows.before(job_id), *([job_id] if seen.is_group else [])]).values():
+        of = f"{kept.reported:,} of {kept.barrier.size:,} members"
+        yield f"{of} of the group {kept.barrier.id} have ended, {kept.failed:,} of them not well."
+    for step in workflows.steps(workflows.before(job_id)).values():
+        yield f"It follows {step.task}[{step.id}]."
+    workflow_id = next((step.workflow_id for step in workflows.steps([job_id]).values()), None)
+    if workflow_id is not None:
+        yield f"It is a step of the workflow {workflow_id}."
+
+
+def _why_nowhere(job_id: str, seen: Look) -> Iterator[str]:
+    if seen.is_blocked:
+        yield from _why_blocked(job_id, seen)
+        return
     if seen.stored is None:
         yield "Nobody knows it: it was never sent, was rolled back, or its result has been pruned."
         return

@@ -21,7 +21,7 @@ from django_jobs.exceptions import BrokerUnavailable, JobsError
 from django_jobs.identifiers import parse_id
 from django_jobs.registry import registry
 from django_jobs.results import get_store
-from django_jobs.workflow.checking import check, check_sizes, signatures_in
+from django_jobs.workflow.checking import check, check_options, check_plan, signatures_in
 from django_jobs.workflow.jobs import options_of
 
 Handle = AsyncResult[Any] | GroupResult
@@ -32,8 +32,8 @@ def send(expression: Expression) -> Handle | None:
     Send a canvas with the transaction of DATABASE that is open, and return its handle at once.
 
     None for an empty chain, which has no result. Raises UnknownTask, TypeError for arguments that do not fit,
-    ValueError for a chord without a body, EncodeError, PayloadTooLarge, and EnqueueError when the database does not
-    take it.
+    ValueError for a chord without a body and for a job_id in an error callback, EncodeError, PayloadTooLarge, and
+    EnqueueError when the database does not take it.
     """
     if isinstance(expression, Chain) and not expression.tasks:
         return None
@@ -48,7 +48,8 @@ def send(expression: Expression) -> Handle | None:
             # The same logical operation: it has been sent, with other ids for all that it does not name.
             return GroupResult.restore(handle.id) if isinstance(handle, GroupResult) else AsyncResult(handle.id)
         raise JobsError(f"A canvas cannot take the job_id of a job that was sent before: {', '.join(sorted(known))}.")
-    check_sizes(made)
+    check_options(made)
+    check_plan(made)
     using = expression.options.get("using") or settings.database
     name = _name_of(expression)
     if using != settings.database and connections[using].in_atomic_block:
@@ -65,14 +66,14 @@ def _send_alone(signature: Signature) -> Handle:
 
 
 def _known(expression: Expression) -> set[str]:
-    """Return the ids that the canvas names and that are taken."""
+    """Return the ids that the canvas names and that are taken. Error callbacks name none."""
     named: list[str] = []
     todo = [expression]
     while todo:
         found = todo.pop()
         if found.options.get("job_id") is not None:
             named.append(parse_id(found.options["job_id"]))
-        todo += [*found.parts, *found.links, *found.errbacks]
+        todo += [*found.parts, *found.links]
     if not named:
         return set()
     store = get_store()

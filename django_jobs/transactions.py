@@ -154,6 +154,20 @@ def is_stricter(level: Any) -> bool:
     return bool(level) and getattr(level, "name", level).replace("_", " ").lower() in _STRICTER
 
 
+def is_spoilt(alias: str) -> bool:
+    """Say whether this thread is in a transaction in which nothing can be done any more: its connection is dead."""
+    connection = connections[alias]
+    if not connection.in_atomic_block:
+        return False
+    try:
+        # Not is_usable(): a driver may open another connection there, which knows nothing of the transaction.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except (DatabaseError, InterfaceError):
+        return True
+    return False
+
+
 def is_transient(error: BaseException) -> bool:
     """Say whether the same transaction, tried again, may well succeed."""
     return code_of(error) in _TRANSIENT_CODES or (isinstance(error, OperationalError) and "locked" in str(error))

@@ -12,6 +12,7 @@ from asgiref.sync import sync_to_async
 
 from django_jobs import operations
 from django_jobs.async_result.handle import AsyncResult, as_seconds
+from django_jobs.async_result.identity import Identified
 from django_jobs.async_result.look import Look, look
 from django_jobs.async_result.sent import Sent
 from django_jobs.async_result.waiting import ASK_SECONDS, POLL_FIRST, POLL_LAST, Waited, check_waiting
@@ -26,7 +27,7 @@ Member = Union[AsyncResult[Any], "GroupResult"]
 _BATCH = 500
 
 
-class GroupResult(Sent):
+class GroupResult(Identified, Sent):
     """
     A group that was sent: the handles of its members, in their order. A member that is a group is a GroupResult.
 
@@ -56,15 +57,6 @@ class GroupResult(Sent):
 
     def __repr__(self) -> str:
         return f"<GroupResult {self.id} of {len(self.results)}>"
-
-    def __str__(self) -> str:
-        return self.id
-
-    def __eq__(self, other: object) -> bool:
-        return other.id == self.id if isinstance(other, GroupResult) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self.id)
 
     def __len__(self) -> int:
         return len(self.results)
@@ -212,9 +204,14 @@ class GroupResult(Sent):
         return self
 
     def forget(self) -> None:
-        """Delete what is recorded of the jobs of the group."""
-        for leaf in self._leaves():
-            leaf.forget()
+        """
+        Delete what is recorded of the jobs of the group; while its workflow has not finished, or can be retried, they
+        are only let go: what follows may need them, handles still show them, and pruning takes them when that is over.
+        """
+        leaves = self._leaves()
+        for leaf in leaves:
+            leaf.ended = None
+        get_store().let_go([leaf.id for leaf in leaves])
 
     # How
 
@@ -229,6 +226,8 @@ class GroupResult(Sent):
 
     def _refresh(self) -> None:
         """Read the rows of all jobs that are not known to have ended."""
+        for leaf in self._leaves():
+            leaf._doubt()
         open_ones = {leaf.target_id: leaf for leaf in self._leaves() if leaf.ended is None}
         store, ids = get_store(), list(open_ones)
         for start in range(0, len(ids), _BATCH):

@@ -14,6 +14,7 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 
 from django_jobs import clock, operations
+from django_jobs.async_result.identity import Identified
 from django_jobs.async_result.look import Look, look
 from django_jobs.async_result.sent import Sent
 from django_jobs.async_result.waiting import Pause, Waited, steps
@@ -34,7 +35,7 @@ from django_jobs.states import State
 R = TypeVar("R")
 
 
-class AsyncResult(Sent, Generic[R]):
+class AsyncResult(Identified, Sent, Generic[R]):
     """
     A job, by its id.
 
@@ -55,18 +56,6 @@ class AsyncResult(Sent, Generic[R]):
         self.ended: Look | None = None
         #: The job that is waited for: this one, or the last that has taken its place.
         self.target_id = self.id
-
-    def __repr__(self) -> str:
-        return f"<AsyncResult {self.id}>"
-
-    def __str__(self) -> str:
-        return self.id
-
-    def __eq__(self, other: object) -> bool:
-        return other.id == self.id if isinstance(other, AsyncResult) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self.id)
 
     # How it stands
 
@@ -199,6 +188,7 @@ class AsyncResult(Sent, Generic[R]):
         """
         seconds = as_seconds(timeout)
         deadline = None if seconds is None else time.monotonic() + seconds
+        self._doubt()
         while self.ended is None:
             waiting = steps(self._waited(), _left_of(deadline), allow_in_job=allow_in_job)
             try:
@@ -222,6 +212,7 @@ class AsyncResult(Sent, Generic[R]):
         """Wait for the end of the job without blocking the event loop. See ``get``."""
         seconds = as_seconds(timeout)
         deadline = None if seconds is None else time.monotonic() + seconds
+        self._doubt()
         while self.ended is None:
             waiting = steps(self._waited(), _left_of(deadline), allow_in_job=allow_in_job)
             try:
@@ -253,14 +244,20 @@ class AsyncResult(Sent, Generic[R]):
         return self
 
     def forget(self) -> None:
-        """Delete what is recorded of the job."""
+        """Delete what is recorded of the job; of a step, not before its workflow has finished and needs no retry."""
         self.ended = None
-        get_store().forget([self.id])
+        get_store().let_go([self.id])
 
     # How
 
     def _look(self) -> Look:
+        self._doubt()
         return self.ended or self.keep(look(self.target_id, self._queue))
+
+    def _doubt(self) -> None:
+        """Forget an end that may have been undone since it was seen: its workflow may go on."""
+        if self.ended is not None and self.ended.may_be_undone:
+            self.ended = None
 
     def keep(self, seen: Look) -> Look:
         """Take note of how the job stands. One that was replaced stands as that which has taken its place does."""

@@ -42,6 +42,13 @@ class Look:
         return self.stored is not None and self.stored.record.state in TERMINAL_STATES
 
     @property
+    def may_be_undone(self) -> bool:
+        """Say whether a workflow that goes on may undo this end."""
+        if self.stored is None or self.state == State.SUCCESS:
+            return False
+        return self.stored.record.workflow_id is not None
+
+    @property
     def replaced_by(self) -> str | None:
         """The job that has taken the place of this one, which has ended; None: none has."""
         if self.stored is None or self.stored.record.meta is None or self.state != State.SUCCESS:
@@ -67,9 +74,10 @@ def look(job_id: str, queue: str | None) -> Look:
     if kept is not None:
         found = relay.as_found(kept)
         return Look(state=_state_in(found, stored), stored=stored, found=found, in_outbox=True)
-    # It may have ended between the two questions.
+    waits = stored is None and is_blocked(job_id)
+    # It may have ended between the questions.
     stored = get_store().get(job_id)
-    if stored is None and is_blocked(job_id):
+    if stored is None and waits:
         return Look(state=State.BLOCKED.value, is_blocked=True)
     if stored is None and (seen := look_at_group(job_id)) is not None:
         return seen
@@ -91,14 +99,20 @@ def look_at_group(group_id: str) -> Look | None:
         return Look(state=record.state, stored=StoredResult(record, ""))
     cause = store.get(kept.cause)
     state = State.FAILURE.value
-    record = Record(group_id, "", "", state) if cause is None else cause.record._replace(id=group_id, state=state)
+    record = Record(group_id, "", "", state) if cause is None else cause.record._replace(state=state)
     return Look(state=state, stored=StoredResult(record, ""))
 
 
 def is_blocked(job_id: str) -> bool:
-    """Say whether this is a step that has not been sent yet, or is just on its way."""
+    """Say whether this is a step that has not been sent yet, or may just be on its way; not one that has ended."""
     workflows = get_store().workflows
-    return workflows is not None and job_id in workflows.steps([job_id])
+    step = None if workflows is None else workflows.steps([job_id]).get(job_id)
+    if workflows is None or step is None:
+        return False
+    if step.opened_ms is None:
+        return step.cause is None
+    head = workflows.head(step.workflow_id)
+    return head is not None and head.remaining > 0
 
 
 def _state_in(found: Found, stored: StoredResult | None) -> str:

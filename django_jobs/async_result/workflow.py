@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from django_jobs import operations
+from django_jobs.async_result.identity import Identified
 from django_jobs.exceptions import JobsError, JobUnknown
 from django_jobs.identifiers import parse_id
 from django_jobs.operations import Summary
@@ -15,20 +16,11 @@ from django_jobs.states import State
 from django_jobs.workflow import workflows_of
 
 
-class WorkflowResult:
+class WorkflowResult(Identified):
     """A canvas that was sent, with its callbacks and all that its steps have added to it. Every attribute asks anew."""
 
     def __init__(self, workflow_id: str | UUID) -> None:
         self.id = parse_id(workflow_id)
-
-    def __repr__(self) -> str:
-        return f"<WorkflowResult {self.id}>"
-
-    def __eq__(self, other: object) -> bool:
-        return other.id == self.id if isinstance(other, WorkflowResult) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self.id)
 
     @property
     def remaining(self) -> int:

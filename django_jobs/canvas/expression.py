@@ -156,6 +156,14 @@ class Expression(ABC):
         """Let another expression follow this one, with its value."""
         return Expression.compose(self, as_expression(other, "|"))
 
+    def __ror__(self, other: Any) -> Expression:
+        """Let this expression follow another one that is none: say how to make it one."""
+        return Expression.compose(as_expression(other, "|"), self)
+
+    def __reduce__(self) -> Any:
+        """Be pickled and copied as data."""
+        return from_dict, (self.to_dict(),)
+
     # As data
 
     def to_dict(self) -> dict[str, Any]:

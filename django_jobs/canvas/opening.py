@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from django_jobs.canvas.expression import Expression
-from django_jobs.canvas.records import Barrier, Continuation, Join, Opener, Plan, Scope, Then
+from django_jobs.canvas.records import Barrier, Continuation, Join, KeptErrback, Opener, Plan, Scope, Then
 from django_jobs.identifiers import derived_id
 
 
@@ -80,7 +80,7 @@ class ErrorCall(NamedTuple):
 
     #: Always the same for this callback and this failure: sending it twice runs it once.
     id: str
-    errback: Expression
+    errback: Expression | KeptErrback
     #: What failed: a step, or a barrier.
     failed: str
     #: The step whose failure is the reason: the same, if that is a step.
@@ -192,11 +192,11 @@ class _Walk:
         """Call the error callbacks of these scopes for a failure, each once, however often it was attached."""
         if self._quiet:
             return
-        called: set[Expression] = set()
+        called: set[Expression | KeptErrback] = set()
         moment_ms = int(failed[:8] + failed[9:13], 16)
         for scope_id in reversed(tuple(scopes)):
             for number, errback in enumerate(self.book.scope(scope_id).errbacks):
-                if errback not in called and not errback.is_empty:
+                if errback not in called:
                     called.add(errback)
                     call_id = derived_id(moment_ms, "errback", failed, scope_id, str(number))
                     self.following.errors.append(ErrorCall(call_id, errback, failed, cause))

@@ -149,9 +149,10 @@ class _Planner:
         return (yield _KINDS[expression.kind](self, expression, at))
 
     def _scope(self, expression: Expression) -> tuple[str, ...]:
-        if not expression.errbacks:
+        errbacks = tuple(errback for errback in expression.errbacks if not errback.is_empty)
+        if not errbacks:
             return ()
-        self.scopes.append(Scope(id=new_id(), workflow_id=self.workflow_id, errbacks=expression.errbacks))
+        self.scopes.append(Scope(id=new_id(), workflow_id=self.workflow_id, errbacks=errbacks))
         return (self.scopes[-1].id,)
 
     def _links(self, expression: Expression) -> _Walk:

@@ -8,11 +8,13 @@ that something follows. Nothing here knows of brokers or tables, and nothing but
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from django_jobs.canvas.composition import OnMemberFailure
-from django_jobs.canvas.expression import Expression
+from django_jobs.canvas.expression import Expression, from_dict
 from django_jobs.canvas.signature import Signature
 
 
@@ -88,13 +90,41 @@ class Barrier:
     scopes: tuple[str, ...] = ()
 
 
+#: Of a task whose signature cannot be read.
+UNREADABLE = "(unreadable)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptErrback:
+    """
+    An error callback as it is kept, which becomes an expression when it is called, and not before: what is in it may be
+    gone by then, and a failure has its other consequences all the same.
+    """
+
+    #: What ``to_dict`` returned; or anything else, of other code.
+    data: Any
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self.data, sort_keys=True))
+
+    @property
+    def task(self) -> str:
+        """The name of its task, as far as it can be told."""
+        name = self.data.get("task") if isinstance(self.data, Mapping) else None
+        return name if isinstance(name, str) and name else UNREADABLE
+
+    def expression(self) -> Expression:
+        """Make the expression. Raises what making the values in it raises."""
+        return from_dict(self.data)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """The error callbacks of an expression, shared by all steps in it."""
+    """The error callbacks of an expression, shared by all steps in it. None of them is empty."""
 
     id: str
     workflow_id: str
-    errbacks: tuple[Expression, ...]
+    errbacks: tuple[Expression | KeptErrback, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

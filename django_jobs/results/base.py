@@ -204,6 +204,13 @@ class BaseStore(abc.ABC):
     def forget(self, job_ids: Sequence[str]) -> int:
         """Delete the rows of these jobs. Return how many there were."""
 
+    def let_go(self, job_ids: Sequence[str]) -> None:
+        """
+        Delete the rows of these jobs: nobody asks for them any more. Those of steps that their workflow may still need
+        are over from now on instead, and pruned when it does not.
+        """
+        self.forget(job_ids)
+
     @abc.abstractmethod
     def prune(self, *, limit: int = 1000) -> int:
         """Delete up to ``limit`` rows whose time is over, oldest first. Return how many; under the limit: all."""

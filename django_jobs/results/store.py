@@ -220,6 +220,10 @@ class DatabaseStore(BaseStore):
         rows = JobResult.objects.using(self.using).filter(pk__in=job_ids)
         return self._run(lambda cursor: rows.delete()[0], wait_ms=self.timeout_ms)
 
+    def let_go(self, job_ids: Sequence[str]) -> None:
+        """Delete the rows of these jobs, but leave those to pruning that a workflow may still need."""
+        self._run(lambda cursor: pruning.let_go(cursor, job_ids), wait_ms=self.timeout_ms)
+
     def prune(self, *, limit: int = 1000) -> int:
         """Delete up to ``limit`` rows whose time is over, oldest first. Return how many."""
         pruned = self._run(lambda cursor: pruning.prune(cursor, limit), wait_ms=self.timeout_ms)

@@ -81,6 +81,15 @@ class MemoryStore(BaseStore):
         """Delete the rows of these jobs. Return how many there were."""
         return sum(self._rows.pop(job_id, None) is not None for job_id in job_ids)
 
+    def let_go(self, job_ids: Sequence[str]) -> None:
+        """Delete the rows of these jobs, but not those that a workflow may still need."""
+        self.forget([one for one in job_ids if one in self._rows and not self._is_needed(self._rows[one].record)])
+
+    def _is_needed(self, record: Record) -> bool:
+        assert self.workflows is not None
+        head = None if record.workflow_id is None else self.workflows.head(record.workflow_id)
+        return head is not None and (head.remaining > 0 or head.failed > 0)
+
     def prune(self, *, limit: int = 1000) -> int:
         """Delete nothing."""
         return 0
@@ -157,6 +166,10 @@ class EitherStore(BaseStore):
     def forget(self, job_ids: Sequence[str]) -> int:
         """Delete the rows of these jobs. Return how many there were."""
         return self._store().forget(job_ids)
+
+    def let_go(self, job_ids: Sequence[str]) -> None:
+        """Delete the rows of these jobs, but not those that a workflow may still need."""
+        self._store().let_go(job_ids)
 
     def prune(self, *, limit: int = 1000) -> int:
         """Delete rows whose time is over. Return how many."""

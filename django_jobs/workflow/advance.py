@@ -9,17 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from django_jobs import clock, dispatch
 from django_jobs.canvas.opening import ErrorCall, Following, Opened, begin, follow, report
 from django_jobs.canvas.plan import plan
-from django_jobs.canvas.records import Join, Plan, Step
+from django_jobs.canvas.records import UNREADABLE, Join, KeptErrback, Plan, Step
+from django_jobs.canvas.signature import Signature
 from django_jobs.envelope import Job
 from django_jobs.execution import error_of
 from django_jobs.identifiers import derived_id
 from django_jobs.outcome import Error
-from django_jobs.results.base import BaseStore, Record
+from django_jobs.results.base import GENERATION_BITS, BaseStore, Record
 from django_jobs.results.workflows import BaseWorkflows, Head, KeptStep
 from django_jobs.states import State
 from django_jobs.workflow import jobs as making
 from django_jobs.workflow.book import StoredBook
-from django_jobs.workflow.passing import through_middleware
+from django_jobs.workflow.passing import is_away, through_middleware
 
 logger = logging.getLogger("django_jobs")
 
@@ -43,7 +44,7 @@ class Advance:
         self._never_ran: set[str] = set()
         #: What middleware has added to the headers of the first job that is sent.
         self.added_headers: Mapping[str, str] = {}
-        #: Of the jobs of steps that have ended.
+        #: Of the jobs of steps that have ended, as far as that is known here.
         self._generations: dict[str, int] = {}
         #: Steps that are to start.
         self._opened: list[Opened] = []
@@ -58,14 +59,15 @@ class Advance:
         """Return a workflow."""
         return self._heads[workflow_id]
 
-    def step_ended(self, step_id: str, *, failed: bool, generation: int = 0, quiet: bool = False) -> None:
+    def step_ended(self, step_id: str, *, failed: bool, generation: int | None = None, quiet: bool = False) -> None:
         """
-        Say that a step has ended, for good, and that this is recorded. ``generation``: of its job; ``quiet``: not to
-        error callbacks.
+        Say that a step has ended, for good, and that this is recorded. ``generation``: of its job, if that is at hand;
+        ``quiet``: not to error callbacks.
         """
         step = self.book.find(step_id)
         if step is not None and step.workflow_id in self._heads:
-            self._generations[step_id] = generation
+            if generation is not None:
+                self._generations[step_id] = generation
             self._ends.append((step, failed, quiet))
 
     def begin(self, made: Plan, *, source: str | None = None) -> None:
@@ -162,13 +164,39 @@ class Advance:
 
         Once for each failure: a barrier that was opened again, and fails for what had failed before, calls nobody.
         """
-        generation = self._generations.get(call.cause, 0)
+        generation = self._generation_of(call.cause)
         call_id = derived_id(int(call.id[:8] + call.id[9:13], 16), call.id, str(generation))
         if self._workflows.steps([call_id]) or self._workflows.barriers([call_id]):
             return
-        made = plan(call.errback, workflow_id=workflow_id, end_id=call_id, takes_value=True)
+        errback = call.errback
+        try:
+            with self._store.savepoint():
+                expression = errback.expression() if isinstance(errback, KeptErrback) else errback
+                made = plan(expression, workflow_id=workflow_id, end_id=call_id, takes_value=True)
+                self._workflows.extend(made)
+        except Exception as error:
+            if is_away(self._store, error):
+                raise
+            name = errback.task if isinstance(errback, KeptErrback | Signature) else UNREADABLE
+            logger.exception("The error callback %s[%s] of %s cannot be called", name, call_id, call.failed)
+            self._fail_call(Step(call_id, workflow_id, Signature(task=name)), error)
+        else:
+            self.book.changes.count(workflow_id, remaining=len(made.steps))
+            self.begin(made, source=FAILURE_OF + call.failed)
+
+    def _fail_call(self, step: Step, error: Exception) -> None:
+        """Record an error callback that cannot be called as a step that has failed: nothing else depends on it."""
+        made = Plan(workflow_id=step.workflow_id, steps=(step,))
         self.add(made)
-        self.begin(made, source=FAILURE_OF + call.failed)
+        self.book.add(made)
+        self._end_unsent(step, error_of(error), State.FAILURE)
+
+    def _generation_of(self, step_id: str) -> int:
+        """Return the generation of a job that has ended, here or in an earlier transaction."""
+        if step_id not in self._generations:
+            row = self._store.settled([step_id]).get(step_id)
+            self._generations[step_id] = 0 if row is None else row.fence >> GENERATION_BITS
+        return self._generations[step_id]
 
     def _make_jobs(self) -> list[Job]:
         """Return the jobs of the steps that were opened. One that cannot be made is the failure of its step."""
@@ -213,6 +241,7 @@ class Advance:
         return head.parent_id if self.book.is_barrier(source) else source
 
     def _end_unsent(self, step: KeptStep | Step, error: Error, state: State, job: Job | None = None) -> None:
+        self._generations[step.id] = step.generation  # its row says so, and is not written yet
         self._records.append(making.record_of_unsent(step, self._heads[step.workflow_id], error, state=state, job=job))
         self._ends.append((step, True, False))
 

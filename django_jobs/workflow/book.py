@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
@@ -9,6 +10,8 @@ from django_jobs import clock
 from django_jobs.canvas.opening import Tally
 from django_jobs.canvas.records import Barrier, Join, Plan, Scope, Step, Then
 from django_jobs.results.workflows import BaseWorkflows, Changes, KeptBarrier, KeptStep, Member
+
+logger = logging.getLogger("django_jobs")
 
 #: After so many records that were not at hand, the whole workflow is read: what can no longer run may be a long chain.
 MOST_MISSES = 3
@@ -59,10 +62,9 @@ class StoredBook:
         self._unreported.update(unreported)
 
     def add(self, plan: Plan) -> None:
-        """Take in a plan that was just kept."""
+        """Take in a plan that was just kept. Its scopes are read when they are needed, as those from before it are."""
         self._steps |= {step.id: step for step in plan.steps}
         self._barriers |= {barrier.id: KeptBarrier(barrier) for barrier in plan.barriers}
-        self._scopes |= {scope.id: scope for scope in plan.scopes}
         entries: dict[str, list[KeptStep | Step]] = {barrier.id: [] for barrier in plan.barriers}
         for step in plan.steps:
             if step.entry is not None:
@@ -104,6 +106,10 @@ class StoredBook:
         """Return a scope."""
         if scope_id not in self._scopes:
             self._scopes |= self._workflows.scopes([scope_id])
+        if scope_id not in self._scopes:
+            # Somebody has deleted the row: that must not keep what follows the failure from its end.
+            logger.error("The error callbacks %s of the workflow %s are gone", scope_id, self.workflow_id)
+            self._scopes[scope_id] = Scope(id=scope_id, workflow_id=self.workflow_id, errbacks=())
         return self._scopes[scope_id]
 
     def entries(self, barrier_id: str) -> Iterable[KeptStep | Step]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django_jobs.calls import make_jobs
 from django_jobs.canvas.composition import Chain, Chord, Group
 from django_jobs.canvas.expression import Expression
+from django_jobs.canvas.plan import plan
 from django_jobs.canvas.records import Plan
 from django_jobs.canvas.signature import Signature
 from django_jobs.conf import nearest, settings
 from django_jobs.exceptions import PayloadTooLarge, UnknownTask
 from django_jobs.registry import registry
 from django_jobs.serializers import dump_packed
+from django_jobs.workflow.jobs import options_of
 
 #: In the place of the value of what comes before.
 _VALUE = object()
@@ -45,8 +48,43 @@ def check(expression: Expression) -> None:
             raise TypeError(f"{signature.task}{task.call_signature}: {error}{what}.") from None
 
 
-def check_sizes(made: Plan) -> None:
-    """Check that the signatures of a plan can travel. Raises EncodeError, PayloadTooLarge."""
+def check_plan(made: Plan) -> None:
+    """
+    Check that the signatures of a plan can travel, and that its error callbacks can be planned when a failure comes:
+    then nobody is there who could be told. Raises EncodeError, PayloadTooLarge, and ValueError.
+    """
+    _check_sizes(made)
+    todo = _errbacks_of(made)
+    for errback in todo:
+        _check_names(errback)
+    seen: set[int] = set()
+    while todo:
+        errback = todo.pop()
+        if id(errback) not in seen:
+            seen.add(id(errback))
+            planned = plan(errback, takes_value=True)
+            _check_sizes(planned)
+            todo += _errbacks_of(planned)
+
+
+def _errbacks_of(made: Plan) -> list[Expression]:
+    return [errback for scope in made.scopes for errback in scope.errbacks if isinstance(errback, Expression)]
+
+
+def _check_names(errback: Expression) -> None:
+    """Check that nothing in an error callback has an id. Without recursion."""
+    todo = [errback]
+    while todo:
+        found = todo.pop()
+        if found.options.get("job_id") is not None:
+            raise ValueError(
+                f"{found!r} is part of an error callback, which runs once for each failure: a job_id would be that of"
+                " several jobs. Leave it out; the request that the callback is called with has the id of what failed."
+            )
+        todo += [*found.parts, *found.links, *found.errbacks]
+
+
+def _check_sizes(made: Plan) -> None:
     limit = settings.max_payload
     for step in made.steps:
         size = len(dump_packed(step.signature.to_dict()))
@@ -55,6 +93,21 @@ def check_sizes(made: Plan) -> None:
                 f"The signature of {step.signature.task} is {size:,} bytes large; DJANGO_JOBS['MAX_PAYLOAD'] allows"
                 f" {limit:,}. Store the data (a model, a file, the cache) and pass its key."
             )
+
+
+def check_options(made: Plan) -> None:
+    """Check the options of all calls of a plan. Raises what ``apply_async`` raises for a wrong one, and ValueError."""
+    checked: set[tuple[str, int]] = set()
+    named: set[str] = set()
+    for step in made.steps:
+        if step.id in named:
+            raise ValueError(f"Two tasks of a canvas cannot have one job_id: {step.id}.")
+        named.add(step.id)
+        signature = step.signature
+        key = (signature.task, id(signature.options))
+        if signature.options and key not in checked:
+            checked.add(key)
+            make_jobs(signature.task, options_of(signature.task), [((), {})], {**signature.options, "job_id": None})
 
 
 def signatures_in(expression: Expression) -> Iterator[tuple[Signature, tuple[Any, ...]]]:

@@ -10,7 +10,7 @@ from django_jobs.exceptions import JobsError
 from django_jobs.identifiers import derived_id
 from django_jobs.results import get_store
 from django_jobs.workflow.advance import Advance
-from django_jobs.workflow.checking import check, check_sizes
+from django_jobs.workflow.checking import check, check_plan
 from django_jobs.workflow.starting import workflows_of
 
 
@@ -46,7 +46,7 @@ def grow(job: Job, number: int, canvas: object) -> str:
             leads=step.leads,
             end_id=member_id,
         )
-        check_sizes(made)
+        check_plan(made)
         advance = Advance(store, workflows, heads)
         advance.book.resize(kept, kept.barrier.size + 1)
         advance.add(made)

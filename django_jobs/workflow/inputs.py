@@ -6,6 +6,7 @@ Values are not copied from message to message: a step, and a barrier of ten thou
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from django_jobs.canvas.failure import MemberFailure
 from django_jobs.envelope import Job
 from django_jobs.exceptions import DecodeError, UpstreamFailed
 from django_jobs.results import get_store
-from django_jobs.results.base import BaseStore, Record
+from django_jobs.results.base import BaseStore, Record, StoredResult
 from django_jobs.results.rebuild import exception_of
 from django_jobs.results.workflows import BaseWorkflows, Member
 from django_jobs.serializers import loads
@@ -21,6 +22,10 @@ from django_jobs.states import State
 from django_jobs.workflow.advance import FAILURE_OF
 from django_jobs.workflow.failed import FailedRequest
 from django_jobs.workflow.starting import workflows_of
+
+_FAILED = frozenset({State.FAILURE.value, State.REVOKED.value})
+#: Of what never ran because of a failure that is to be found before it.
+_UPSTREAM = f"{UpstreamFailed.__module__}.{UpstreamFailed.__qualname__}"
 
 
 def inputs_of(job: Job) -> tuple[Any, ...]:
@@ -72,11 +77,46 @@ def _failed(cause: str, record: Record | None) -> MemberFailure:
 
 def _failure(store: BaseStore, failed: str) -> tuple[Any, ...]:
     """Return what an error callback is called with: request, exception and traceback of what has failed."""
-    stored = store.get(failed)
-    if stored is None:
-        (kept,) = workflows_of(store).barriers([failed]).values()
-        stored = None if kept.cause is None else store.get(kept.cause)
-    if stored is None:
+    workflows = workflows_of(store)
+    kept = workflows.barriers([failed]).get(failed)
+    cause = failed if kept is None else kept.cause
+    stored = None if cause is None else store.get(cause)
+    record = _failure_in(stored) if cause is not None else _failure_before(store, workflows, failed)
+    if record is None:
         raise DecodeError(f"The failure of {failed}, which this callback is about, is gone: it was forgotten.")
-    record = stored.record
     return FailedRequest.of(record), exception_of(record), record.traceback
+
+
+def _failure_in(stored: StoredResult | None) -> Record | None:
+    """Return what a row says of a failure; when the job was sent again since, what its history says of the last one."""
+    if stored is None or stored.record.state in _FAILED:
+        return None if stored is None else stored.record
+    for line in reversed(stored.history.splitlines()):
+        told = json.loads(line)
+        if told.get("state") in _FAILED:
+            return stored.record._replace(
+                state=told["state"],
+                exception_type=told["exception_type"],
+                exception=told["exception"],
+                traceback=told["traceback"],
+                worker=told["worker"],
+                retries=told["attempt"] - 1,
+            )
+    return None
+
+
+def _failure_before(store: BaseStore, workflows: BaseWorkflows, barrier_id: str) -> Record | None:
+    """Find the failure of a barrier that is open again, and does not say any more why it had failed."""
+    todo, seen = [barrier_id], {barrier_id}
+    while todo:
+        rows = store.get_many(todo)
+        for one in todo:
+            record = _failure_in(rows.get(one))
+            if record is not None and record.exception_type != _UPSTREAM:
+                return record
+        before = [
+            found for one in todo for found in (*(each for each, _ in workflows.joining(one)), *workflows.before(one))
+        ]
+        todo = [one for one in dict.fromkeys(before) if one not in seen]
+        seen.update(todo)
+    return None

@@ -85,7 +85,9 @@ def task_of(step: KeptStep | Step) -> str:
 @lru_cache(maxsize=64)
 def never_ran(cause_task: str, cause_id: str) -> Error:
     """Return what is recorded of a step that follows one that failed."""
-    return error_of(UpstreamFailed(f"It never ran: {cause_task}[{cause_id}], which comes before it, has failed."))
+    return error_of(
+        UpstreamFailed(f"It never ran: {cause_task}[{cause_id}], which comes before it, has not succeeded.")
+    )
 
 
 def was_revoked() -> Error:

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 
 from django_jobs import dispatch
 from django_jobs.brokers import get_broker
+from django_jobs.canvas.records import Join, Then
 from django_jobs.envelope import Job
 from django_jobs.exceptions import JobLost
 from django_jobs.execution import error_of
 from django_jobs.outcome import Error
 from django_jobs.results import get_store
 from django_jobs.results.base import BaseStore
-from django_jobs.results.workflows import Head, KeptStep
+from django_jobs.results.workflows import BaseWorkflows, Head, KeptStep
 from django_jobs.states import State
 from django_jobs.workflow import jobs as making
 from django_jobs.workflow.advance import FAILURE_OF
@@ -42,7 +43,8 @@ def lost_steps(*, before_ms: int, among: Sequence[str] | None = None) -> list[st
         return []
     waiting = store.workflows.open_steps(before_ms=before_ms, limit=LOOKED_AT)
     steps = [step for step in waiting if among is None or step.id in among]
-    unknown = [step.id for step in steps if broker.find(step.id, None) is None]
+    over = _gone_on(store.workflows, steps)
+    unknown = [step.id for step in steps if step.id not in over and broker.find(step.id, None) is None]
     if unknown and store.outbox is not None:
         kept = store.outbox.get_many(unknown)
         unknown = [one for one in unknown if one not in kept]
@@ -53,7 +55,7 @@ def lost_steps(*, before_ms: int, among: Sequence[str] | None = None) -> list[st
 def send_again(step_ids: Sequence[str]) -> int:
     """
     Send the jobs of steps again that nobody has. Return how many; those of which no job can be made are recorded as
-    failed (JobLost).
+    failed (JobLost). A step that is known to have ended is not sent, even if its row is gone.
     """
     store = get_store()
     workflows = workflows_of(store)
@@ -74,7 +76,7 @@ def _send(store: BaseStore, head: Head, step_ids: Sequence[str]) -> int:
     steps = workflows.steps(step_ids, texts=True)
     sources = [step.source.removeprefix(FAILURE_OF) for step in steps.values() if step.source is not None]
     parents = workflows.steps(sources)
-    ended = store.settled(list(steps))
+    ended = {*store.settled(list(steps)), *_gone_on(workflows, list(steps.values()))}
     jobs: list[Job] = []
     lost: list[tuple[KeptStep, Error]] = []
     for step in (step for one, step in steps.items() if one not in ended):
@@ -90,6 +92,22 @@ def _send(store: BaseStore, head: Head, step_ids: Sequence[str]) -> int:
     return len(jobs)
 
 
+def _gone_on(workflows: BaseWorkflows, steps: Sequence[KeptStep]) -> set[str]:
+    """Return the ids of steps whose end is known without their row: it was reported, or what follows was sent."""
+    places = [(step.id, place) for step in steps for place in (step.continuation, *step.callbacks)]
+    reported = workflows.reported([place for _, place in places if isinstance(place, Join)])
+    targets = [place.target for _, place in places if isinstance(place, Then) and not place.fan_out]
+    opened = {one for one, step in workflows.steps(targets).items() if step.opened_ms is not None}
+    entered = {place.target for _, place in places if isinstance(place, Then) and place.fan_out}
+    opened |= {one for one in entered if any(step.opened_ms is not None for step in workflows.entering(one))}
+    return {
+        one
+        for one, place in places
+        if (isinstance(place, Join) and (place.barrier, place.index) in reported)
+        or (isinstance(place, Then) and place.target in opened)
+    }
+
+
 def stalled(*, before_ms: int) -> list[str]:
     """Name the workflows that were sent before a moment, have not finished, and in which no step is under way."""
     store = get_store()
@@ -103,7 +121,8 @@ def stalled(*, before_ms: int) -> list[str]:
 def _is_stalled(store: BaseStore, workflow_id: str) -> bool:
     steps = workflows_of(store).steps_of(workflow_id)
     ended = {one for one, row in store.settled([step.id for step in steps]).items() if row.is_terminal}
-    return not any(step.opened_ms is not None and step.id not in ended for step in steps)
+    under_way = [step for step in steps if step.opened_ms is not None and step.id not in ended]
+    return len(_gone_on(workflows_of(store), under_way)) == len(under_way)
 
 
 def go_on(workflow_ids: Sequence[str]) -> int:

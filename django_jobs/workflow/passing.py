@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db import InterfaceError, OperationalError
-
-from django_jobs import dispatch, middleware
+from django_jobs import dispatch, middleware, transactions
 from django_jobs.envelope import Job
 from django_jobs.exceptions import BrokerUnavailable, StoreUnavailable
 from django_jobs.execution import error_of
 from django_jobs.outcome import Error
 from django_jobs.results.base import BaseStore
 
-#: What passes by itself.
-_AWAY = (OperationalError, InterfaceError, StoreUnavailable, BrokerUnavailable)
+
+def is_away(store: BaseStore, error: Exception) -> bool:
+    """
+    Say whether code of the project may well succeed, called again in another transaction: something is locked or away,
+    or the connection is dead that the transaction of the store has. Any other error, of a database too, is its own.
+    """
+    if isinstance(error, StoreUnavailable | BrokerUnavailable):
+        return True
+    return transactions.is_transient(error) or transactions.is_spoilt(store.using)
 
 
 def through_middleware(
@@ -33,9 +38,9 @@ def through_middleware(
     try:
         with store.savepoint():
             return dispatch.through_middleware(jobs), {}
-    except _AWAY:
-        raise
-    except Exception as error:  # noqa: BLE001 - the middleware is the user's
+    except Exception as error:
+        if is_away(store, error):
+            raise
         if len(jobs) == 1:
             return [], {jobs[0].id: error_of(error)}
     passed: list[Job] = []

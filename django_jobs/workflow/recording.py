@@ -12,14 +12,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from django_jobs import transactions
+from django_jobs import clock, transactions
 from django_jobs.canvas.expression import Expression
 from django_jobs.canvas.records import Plan
 from django_jobs.exceptions import BrokerUnavailable, StoreUnavailable
 from django_jobs.execution import error_of
 from django_jobs.results.base import GENERATION_BITS, BaseStore, Record
 from django_jobs.results.recording import UNSURE
-from django_jobs.results.workflows import BaseWorkflows
+from django_jobs.results.workflows import BaseWorkflows, Changes
 from django_jobs.states import TERMINAL_STATES, State
 from django_jobs.workflow.advance import Advance
 from django_jobs.workflow.replacing import REPLACED_BY, plan_replacement
@@ -73,8 +73,32 @@ def _by_parts(
         (alone,) = records
         if alone.id in replaced:
             return _by_parts(store, workflows, [_failed(alone, error)], _NONE)
-        logger.exception("The job %s has ended, but what follows it in its workflow cannot be told", alone.id)
-        return store.record(records)
+        logger.exception(
+            "The job %s has ended, but what follows it in the workflow %s cannot be told, and does not run",
+            alone.id, alone.workflow_id,
+        )  # fmt: skip
+        return _count_alone(store, workflows, alone)
+
+
+def _count_alone(store: BaseStore, workflows: BaseWorkflows, record: Record) -> list[str]:
+    """Record an end that cannot be followed, and count it at least: no workflow waits for it any more."""
+    changes = Changes()
+    try:
+        with store.savepoint():
+            heads = workflows.lock([] if record.workflow_id is None else [record.workflow_id])
+            written = store.write([record])
+            if heads and not written.stayed and record.state in TERMINAL_STATES:
+                failed = record.state != State.SUCCESS or record.id in written.refused
+                changes.count(next(iter(heads)), remaining=-1, failed=int(failed))
+            workflows.note(changes, clock.now_ms())
+            return written.stayed
+    except Exception as error:
+        if isinstance(error, StoreUnavailable | BrokerUnavailable) or not transactions.is_about_data(error):
+            raise
+        logger.exception(
+            "That the job %s has ended cannot be counted in the workflow %s", record.id, record.workflow_id
+        )
+        return store.record([record])
 
 
 def _follow(store: BaseStore, workflows: BaseWorkflows, records: Sequence[Record], replaced: Replacements) -> list[str]:

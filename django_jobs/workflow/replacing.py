@@ -6,7 +6,7 @@ from django_jobs.canvas.expression import Expression
 from django_jobs.canvas.plan import plan
 from django_jobs.canvas.records import Plan, Step
 from django_jobs.results.workflows import KeptStep
-from django_jobs.workflow.checking import check, check_sizes
+from django_jobs.workflow.checking import check, check_plan
 
 #: In the meta of a job that was replaced: the step or barrier that has its value.
 REPLACED_BY = "replaced_by"
@@ -16,13 +16,13 @@ def plan_replacement(step: KeptStep | Step | None, expression: Expression) -> Pl
     """
     Plan a canvas in the place of a step, or of a job that stands alone (None).
 
-    Raises ValueError, TypeError, UnknownTask and PayloadTooLarge for a canvas that cannot be sent.
+    Raises ValueError, TypeError, UnknownTask, EncodeError and PayloadTooLarge for a canvas that cannot be sent.
     """
     check(expression)
     made = plan(expression) if step is None else _plan_instead(step, expression)
     if made.result is None:
         raise ValueError("An empty chain cannot stand in for a task: it has no value to go on with.")
-    check_sizes(made)
+    check_plan(made)
     return made
 
 

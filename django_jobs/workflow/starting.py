@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 from django.db import connections
 
 from django_jobs import clock
@@ -31,6 +29,8 @@ def start(made: Plan, *, name: str) -> None:
     """
     Keep a plan and send its first steps, in the transaction of DATABASE that is open, or in one of its own.
 
+    All of it or nothing: whoever has the transaction may go on after an error, of middleware for example.
+
     Raises EnqueueError when the database does not take it, JobsConfigurationError for a store that keeps no workflows.
     """
     store = get_store()
@@ -38,7 +38,7 @@ def start(made: Plan, *, name: str) -> None:
     head = _head_of(made)
     is_open = connections[settings.database].in_atomic_block
     try:
-        with nullcontext() if is_open else store.transaction():
+        with store.savepoint() if is_open else store.transaction():
             workflows.create(
                 made, name=name, root_id=head.root_id or made.workflow_id, parent_id=head.parent_id,
                 now_ms=clock.now_ms(),

@@ -97,6 +97,7 @@ class Run:
             assert ended.step not in self.ended, "a step ends once"
             self.ended[ended.step] = ended.cause
         for call in following.errors:
+            assert isinstance(call.errback, Expression), "nothing is kept here"
             failed = self.book.steps.get(call.failed)
             self.errors[label_of(call.errback), BARRIER if failed is None else label_of(failed.signature)] += 1
             self.error_ids.append(call.id)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
-from django.db import connections
+from django.db import OperationalError, connections, transaction
 from django.test import override_settings
 
 from django_jobs import State, UpstreamFailed, chain, chord, clock, group, operations
@@ -20,7 +20,7 @@ from django_jobs.envelope import Job
 from django_jobs.exceptions import DecodeError, JobExpired, ResultNotStorable, StoreUnavailable
 from django_jobs.execution import Delivery, error_of, execute
 from django_jobs.middleware import Middleware
-from django_jobs.models import Workflow, WorkflowBarrier, WorkflowScope
+from django_jobs.models import Workflow, WorkflowBarrier, WorkflowScope, WorkflowStep
 from django_jobs.outcome import Retried, Succeeded, Unsettled
 from django_jobs.results import get_store
 from django_jobs.worker.dead_sweep import DeadSweep
@@ -136,16 +136,35 @@ def test_a_replacement_that_cannot_be_kept_fails_its_job_and_no_other(
 # What follows cannot be told
 
 
-def test_a_workflow_that_cannot_be_read_does_not_hold_up_the_others(stage: Stage, ledger: Ledger, made: Made):
-    """As after a downgrade: nobody here can read its error callbacks."""
+def test_error_callbacks_that_cannot_be_read_do_not_hold_up_the_others(
+    stage: Stage, ledger: Ledger, made: Made, caplog: pytest.LogCaptureFixture
+):
+    """As after a downgrade: nobody here can read them."""
     spoilt = sent(chain(made("bad", fails=True), made("never")).on_error(made.error("error")))
     alias = get_store().using
     assert WorkflowScope.objects.using(alias).update(errbacks='[{"v":99}]') == 1
     good = sent(chord([made(f"m{n}") for n in range(5)], made("body")))
     stage.work()
     assert good.get(timeout=0) == ["body", [[f"m{n}"] for n in range(5)]]
-    assert spoilt.parent.state == State.FAILURE
-    assert len(unfinished()) == 1
+    assert (spoilt.parent.state, spoilt.state) == (State.FAILURE, State.REVOKED)
+    assert "cannot be called" in caplog.text
+    assert unfinished() == []
+
+
+def test_an_end_that_nothing_can_follow_is_counted(
+    stage: Stage, ledger: Ledger, made: Made, caplog: pytest.LogCaptureFixture
+):
+    """The row of the step cannot be read."""
+    bad = sent(group(made("bad", fails=True), made("good").link(made("linked"))))
+    alias = get_store().using
+    steps = WorkflowStep.objects.using(alias)
+    assert steps.filter(pk=bad.results[0].id).update(callbacks="{") == 1
+    stage.work()
+    assert "cannot be told" in caplog.text
+    assert [one.state for one in bad.results] == [State.FAILURE, State.SUCCESS]
+    workflow = Workflow.objects.using(alias).get()
+    assert (workflow.remaining, workflow.failed) == (0, 1)
+    assert workflow.finished_at is not None
 
 
 class Refuses(Middleware):
@@ -155,6 +174,8 @@ class Refuses(Middleware):
         label = job.kwargs.get("label", "")
         if label == "raises":
             raise RuntimeError("the middleware is broken")
+        if label == "asks":
+            raise OperationalError("no such table: of the project")
         if label != "dropped":
             call_next(job)
 
@@ -166,7 +187,9 @@ def refusing(stage: Stage) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize(("label", "state"), [("dropped", State.REVOKED), ("raises", State.FAILURE)])
+@pytest.mark.parametrize(
+    ("label", "state"), [("dropped", State.REVOKED), ("raises", State.FAILURE), ("asks", State.FAILURE)]
+)
 @pytest.mark.usefixtures("refusing")
 def test_a_middleware_that_lets_no_job_pass_fails_its_step(
     stage: Stage, ledger: Ledger, made: Made, label: str, state: State
@@ -177,6 +200,19 @@ def test_a_middleware_that_lets_no_job_pass_fails_its_step(
     assert ledger.told == {"error": 1}
     assert last.parent.state == state
     assert last.state == State.REVOKED
+    assert unfinished() == []
+
+
+@pytest.mark.usefixtures("refusing")
+def test_a_canvas_that_middleware_refuses_leaves_nothing_in_the_transaction_of_its_sender(stage: Stage, made: Made):
+    alias = get_store().using
+    with transaction.atomic(alias):
+        with pytest.raises(RuntimeError, match="the middleware is broken"):
+            chain(made("raises"), made("never")).delay()
+        last = sent(chain(made("a"), made("b")))
+    assert [str(one.pk) for one in Workflow.objects.using(alias).all()] == [last.workflow.id]
+    stage.work()
+    assert last.get(timeout=0) == ["b", ["a"]]
     assert unfinished() == []
 
 
@@ -354,7 +390,7 @@ def test_a_body_whose_members_were_forgotten_says_so(worker: TinyWorker, made: M
     for _ in range(2):
         claimed = claim(worker)
         settle(worker, end(claimed, Succeeded(b'["x"]')))
-    body.parent.results[0].forget()
+    get_store().forget([body.parent.results[0].id])
     worker.work()
     with pytest.raises(DecodeError, match=r"gone: its result was forgotten") as caught:
         body.get(timeout=0)

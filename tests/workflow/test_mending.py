@@ -99,6 +99,30 @@ def test_a_workflow_in_which_nothing_is_under_way_goes_on(stage: Stage, ledger: 
     assert (last.workflow.remaining, last.workflow.failed) == (0, int(failing))
 
 
+@pytest.mark.parametrize("shape", ["member", "chain", "fan-out", "callback"])
+def test_a_step_that_is_known_to_have_ended_is_never_sent_again(stage: Stage, ledger: Ledger, shape: str):
+    """Somebody has deleted its row."""
+    path = str(ledger.path)
+    a, b, c = (act.s(label=name, ledger=path) for name in "abc")
+    waits = act.s(label="waits", ledger=path).set(countdown=3600)
+    canvas: Expression = {
+        "member": chord([a, waits], c),
+        "chain": chain(a, waits),
+        "fan-out": chain(a, chord([waits, b], c)),
+        "callback": a.link(waits),
+    }[shape]
+    sent(canvas)
+    stage.work_once()
+    assert ledger.calls == {"a[]": 1}
+    (first,) = JobResult.objects.using(settings.database).values_list("pk", flat=True)
+    get_store().forget([str(first)])
+    assert mending.lost_steps(before_ms=2**60) == []
+    assert mending.send_again([str(first)]) == 0
+    assert found() == []
+    stage.work_once()
+    assert ledger.calls["a[]"] == 1
+
+
 def test_nothing_of_a_workflow_that_runs_is_pruned(stage: Stage, ledger: Ledger):
     path = str(ledger.path)
     last = sent(chain(act.s(label="a", ledger=path).set(ignore_result=True), act.s(label="b", ledger=path)))

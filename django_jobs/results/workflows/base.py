@@ -152,7 +152,10 @@ class BaseWorkflows(abc.ABC):
 
     @abc.abstractmethod
     def open_steps(self, *, before_ms: int, limit: int) -> list[KeptStep]:
-        """Return the steps of unfinished workflows that were sent before a moment and have no row, oldest first."""
+        """
+        Return the steps of unfinished workflows that were sent before a moment and have no row, oldest first. Those
+        that are known to have ended, by a report or by what follows them, may be left out.
+        """
 
     @abc.abstractmethod
     def prune(self, *, limit: int) -> int:

@@ -6,8 +6,8 @@ import json
 from typing import Any, NamedTuple
 
 from django_jobs.canvas.composition import OnMemberFailure
-from django_jobs.canvas.expression import from_dict
-from django_jobs.canvas.records import Barrier, Continuation, Join, Scope, Step, Then
+from django_jobs.canvas.expression import Expression
+from django_jobs.canvas.records import Barrier, Continuation, Join, KeptErrback, Scope, Step, Then
 from django_jobs.results.workflows.base import KeptBarrier, KeptStep, Member, ids_in, text_of
 from django_jobs.results.workflows.tables import BARRIERS, MEMBERS, SCOPES, STEPS
 from django_jobs.serializers import dump_packed, load_packed
@@ -166,10 +166,15 @@ def barrier_of(values: tuple[Any, ...]) -> KeptBarrier:
 
 def scope_row(scope: Scope) -> tuple[str, str, str]:
     """Return a scope as a row. Raises EncodeError for an argument that cannot travel."""
-    errbacks = dump_packed([errback.to_dict() for errback in scope.errbacks]).decode("ascii")
-    return scope.id, scope.workflow_id, errbacks
+    packed = [each.to_dict() if isinstance(each, Expression) else each.data for each in scope.errbacks]
+    return scope.id, scope.workflow_id, dump_packed(packed).decode("ascii")
 
 
 def scope_of(row: tuple[Any, ...]) -> Scope:
-    """Return the scope of a row."""
-    return Scope(id=row[0], workflow_id=row[1], errbacks=tuple(map(from_dict, load_packed(row[2]))))
+    """Return the scope of a row, whatever stands there: it is not read before it is called."""
+    try:
+        kept = load_packed(row[2])
+    except (ValueError, RecursionError):
+        kept = row[2]
+    errbacks = tuple(KeptErrback(data=data) for data in (kept if isinstance(kept, list) else [kept]))
+    return Scope(id=row[0], workflow_id=row[1], errbacks=errbacks)

@@ -48,7 +48,11 @@ _HEAD = (
 _OPEN = (
     f"SELECT s.id FROM {_WORKFLOWS} w JOIN {STEPS.name} s ON s.workflow_id = w.id"  # noqa: S608
     " WHERE w.finished_at IS NULL AND s.opened < %s AND s.cause IS NULL"
-    f" AND NOT EXISTS (SELECT 1 FROM {RESULTS} r WHERE r.id = s.id) ORDER BY s.opened, s.id LIMIT %s"
+    f" AND NOT EXISTS (SELECT 1 FROM {RESULTS} r WHERE r.id = s.id)"
+    # Somebody has deleted the row of a step that has ended: it was reported, or what follows it was sent.
+    f" AND NOT EXISTS (SELECT 1 FROM {MEMBERS.name} m WHERE m.barrier = s.target AND m.position = s.position)"
+    f" AND NOT EXISTS (SELECT 1 FROM {STEPS.name} n WHERE n.id = s.target AND n.opened IS NOT NULL)"
+    " ORDER BY s.opened, s.id LIMIT %s"
 )
 _NAME_LENGTH = 255
 _ENDED = (
