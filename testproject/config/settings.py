@@ -82,13 +82,8 @@ DATABASES = {
     else {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": DATA_DIR / "db.sqlite3",
-        # Web server, workers and beat write into one file: with a write-ahead log nobody who reads waits for them, and
-        # on a busy machine who writes may wait longer than five seconds.
-        "OPTIONS": {
-            "init_command": "PRAGMA journal_mode = WAL",
-            "timeout": 20,
-            "transaction_mode": "IMMEDIATE",
-        },
+        # Web server and workers write into one file: on a busy machine who waits may wait longer than five seconds.
+        "OPTIONS": {"timeout": 20},
     }
 }
 

@@ -47,6 +47,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--database", default="", metavar="URL", help="postgresql:// or mysql:// (default: a new SQLite file)"
     )
     parser.add_argument("--photos", type=Path, metavar="DIRECTORY", help="photographs of your own")
+    parser.add_argument("--port", type=int, default=8000, help="where the site listens, if nobody does yet (8000)")
     parser.add_argument("--once", action="store_true", help="process everything, check it, and end")
     return parser.parse_args(arguments)
 
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, stop)
     try:
         with directory() as path:
-            site = Site(path, broker=options.broker, database=options.database, preferred_port=8000)
+            site = Site(path, broker=options.broker, database=options.database, preferred_port=options.port)
             return run(site, options)
     except Stopped:
         say("Stopped; nothing is left running.")
