@@ -37,6 +37,11 @@ def derived_id(moment_ms: int, *parts: str) -> str:
     return _shape(f"{moment_ms:012x}{digest[:3]}", digest[3:19])
 
 
+def moment_of(record_id: str) -> int:
+    """Return the moment in an id of ours, in ms since the epoch."""
+    return int(record_id[:8] + record_id[9:13], 16)
+
+
 def _reserve(count: int) -> int:
     """Return the first of ``count`` stamps that nobody else has. 60 bits: milliseconds << 12 | 1/4096ths of one."""
     global _last

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from django_jobs.canvas.expression import Expression
 from django_jobs.canvas.records import Barrier, Continuation, Join, KeptErrback, Opener, Plan, Scope, Then
-from django_jobs.identifiers import derived_id
+from django_jobs.identifiers import derived_id, moment_of
 
 
 class Tally(NamedTuple):
@@ -193,7 +193,7 @@ class _Walk:
         if self._quiet:
             return
         called: set[Expression | KeptErrback] = set()
-        moment_ms = int(failed[:8] + failed[9:13], 16)
+        moment_ms = moment_of(failed)
         for scope_id in reversed(tuple(scopes)):
             for number, errback in enumerate(self.book.scope(scope_id).errbacks):
                 if errback not in called:

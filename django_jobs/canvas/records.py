@@ -70,8 +70,6 @@ class Step(NamedTuple):
     scopes: tuple[str, ...] = ()
     #: Whose errbacks run when a barrier in its place fails: those of what would have followed.
     leads: tuple[str, ...] = ()
-    #: Of its job when it starts: more than 0 when the job has run before, and was replaced.
-    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

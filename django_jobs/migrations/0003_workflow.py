@@ -99,7 +99,6 @@ class Migration(migrations.Migration):
                 ('entry', django_jobs.models.fields.OrderedUUIDField(null=True)),
                 ('takes_value', models.BooleanField(default=False)),
                 ('leads', models.TextField(default='', editable=False)),
-                ('generation', models.BigIntegerField(default=0)),
                 ('opened', models.BigIntegerField(null=True, verbose_name='opened')),
                 ('source', models.CharField(default='', editable=False, max_length=40)),
             ],

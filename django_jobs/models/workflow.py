@@ -80,8 +80,6 @@ class WorkflowStep(_Planned):
     entry = OrderedUUIDField(null=True)
     takes_value = models.BooleanField(default=False)
     leads = models.TextField(default="", editable=False)
-    #: Of its job, when it starts.
-    generation = models.BigIntegerField(default=0)
     #: When its job was sent; ms since the epoch. None: it waits for what comes before it.
     opened = models.BigIntegerField(_("opened"), null=True)
     #: What its job gets before its own arguments; see ``Job.source``.

@@ -44,7 +44,6 @@ class MemoryWorkflows(BaseWorkflows):
                 takes_value=step.takes_value,
                 scopes=step.scopes,
                 leads=step.leads,
-                generation=step.generation,
                 text=dump_packed(step.signature.to_dict()).decode("ascii"),
             )
         self._barriers |= {barrier.id: KeptBarrier(barrier) for barrier in plan.barriers}

@@ -13,7 +13,7 @@ from django_jobs.canvas.records import UNREADABLE, Join, KeptErrback, Plan, Step
 from django_jobs.canvas.signature import Signature
 from django_jobs.envelope import Job
 from django_jobs.execution import error_of
-from django_jobs.identifiers import derived_id
+from django_jobs.identifiers import derived_id, moment_of
 from django_jobs.outcome import Error
 from django_jobs.results.base import GENERATION_BITS, BaseStore, Record
 from django_jobs.results.workflows import BaseWorkflows, Head, KeptStep
@@ -165,7 +165,7 @@ class Advance:
         Once for each failure: a barrier that was opened again, and fails for what had failed before, calls nobody.
         """
         generation = self._generation_of(call.cause)
-        call_id = derived_id(int(call.id[:8] + call.id[9:13], 16), call.id, str(generation))
+        call_id = derived_id(moment_of(call.id), call.id, str(generation))
         if self._workflows.steps([call_id]) or self._workflows.barriers([call_id]):
             return
         errback = call.errback
@@ -241,7 +241,7 @@ class Advance:
         return head.parent_id if self.book.is_barrier(source) else source
 
     def _end_unsent(self, step: KeptStep | Step, error: Error, state: State, job: Job | None = None) -> None:
-        self._generations[step.id] = step.generation  # its row says so, and is not written yet
+        self._generations[step.id] = 0  # it has no job, and its row is not written yet
         self._records.append(making.record_of_unsent(step, self._heads[step.workflow_id], error, state=state, job=job))
         self._ends.append((step, True, False))
 

@@ -7,7 +7,7 @@ from django_jobs.canvas.plan import plan
 from django_jobs.canvas.records import Join
 from django_jobs.envelope import Job
 from django_jobs.exceptions import JobsError
-from django_jobs.identifiers import derived_id
+from django_jobs.identifiers import derived_id, moment_of
 from django_jobs.results import get_store
 from django_jobs.workflow.advance import Advance
 from django_jobs.workflow.checking import check, check_plan
@@ -27,7 +27,7 @@ def grow(job: Job, number: int, canvas: object) -> str:
     workflows = workflows_of(store).locked()
     if job.workflow_id is None:
         raise _no_member(job)
-    member_id = derived_id(int(job.id[:8] + job.id[9:13], 16), "grown", job.id, str(number))
+    member_id = derived_id(moment_of(job.id), "grown", job.id, str(number))
     with store.transaction():
         heads = workflows.lock([job.workflow_id])
         step = workflows.steps([job.id]).get(job.id)

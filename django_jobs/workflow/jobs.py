@@ -41,7 +41,6 @@ def job_of(step: KeptStep | Step, head: Head, *, source: str | None, parent_id: 
         headers={**head.headers, **job.headers} if head.headers else job.headers,
         workflow_id=step.workflow_id,
         source=source,
-        generation=step.generation,
         root_id=head.root_id,
         parent_id=parent_id,
     )
@@ -66,7 +65,6 @@ def record_of_unsent(
         exception_type=error.type,
         exception=error.text,
         traceback=error.traceback,
-        fence=step.generation << 16,
         enqueued_ms=now_ms,
         finished_ms=now_ms,
         expires_ms=None if kept_ms is None else now_ms + kept_ms,

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from django_jobs.canvas.expression import from_dict
-from django_jobs.canvas.records import Barrier, Continuation, Join, Opener, Plan, Scope, Then
+from django_jobs.canvas.records import Barrier, Continuation, Join, Plan, Scope, Then
 from django_jobs.canvas.signature import Signature
 from django_jobs.serializers import load_packed
 
@@ -47,7 +47,6 @@ class KeptStep(NamedTuple):
     takes_value: bool = False
     scopes: tuple[str, ...] = ()
     leads: tuple[str, ...] = ()
-    generation: int = 0
     opened_ms: int | None = None
     source: str | None = None
     cause: str | None = None
@@ -123,7 +122,7 @@ class BaseWorkflows(abc.ABC):
 
     @abc.abstractmethod
     def extend(self, plan: Plan) -> None:
-        """Keep a plan whose workflow is there; a step of it that is there already gives way to the new one."""
+        """Keep a plan whose workflow is there."""
 
     @abc.abstractmethod
     def lock(self, workflow_ids: Sequence[str]) -> dict[str, Head]:
@@ -227,5 +226,5 @@ def ids_in(text: str) -> tuple[str, ...]:
 
 
 __all__ = [
-    "BaseWorkflows", "Changes", "Head", "KeptBarrier", "KeptStep", "Member", "Opener", "ids_in", "text_of",
+    "BaseWorkflows", "Changes", "Head", "KeptBarrier", "KeptStep", "Member", "ids_in", "text_of",
 ]  # fmt: skip

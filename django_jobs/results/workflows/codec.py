@@ -30,7 +30,6 @@ class _StepRow(NamedTuple):
     entry: str | None
     takes_value: bool
     leads: str
-    generation: int
     opened: int | None
     source: str
 
@@ -99,7 +98,6 @@ def step_row(step: Step) -> _StepRow:
         step.entry,
         step.takes_value,
         text_of(step.leads),
-        step.generation,
         None,
         "",
     )
@@ -108,7 +106,7 @@ def step_row(step: Step) -> _StepRow:
 def step_of(row: tuple[Any, ...], text: str = "") -> KeptStep:
     """Return the step of a row with STEP_COLUMNS."""
     (
-        step_id, workflow_id, target, position, callbacks, scopes, cause, task, entry, takes_value, leads, generation,
+        step_id, workflow_id, target, position, callbacks, scopes, cause, task, entry, takes_value, leads,
         opened, source,
     ) = row  # fmt: skip
     return KeptStep(
@@ -121,7 +119,6 @@ def step_of(row: tuple[Any, ...], text: str = "") -> KeptStep:
         takes_value=bool(takes_value),
         scopes=ids_in(scopes),
         leads=ids_in(leads),
-        generation=generation,
         opened_ms=opened,
         source=source or None,
         cause=cause,

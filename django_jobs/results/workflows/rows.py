@@ -105,10 +105,9 @@ class Workflows(BaseWorkflows):
         Workflow.objects.using(self._using).filter(pk=workflow_id).update(headers=json.dumps(dict(headers)))
 
     def extend(self, plan: Plan) -> None:
-        """Keep a plan whose workflow is there; a step of it that is there already gives way to the new one."""
+        """Keep a plan whose workflow is there."""
 
         def write(cursor: CursorWrapper) -> None:
-            STEPS.delete(cursor, "id", [step.id for step in plan.steps if step.generation])
             _insert(cursor, plan)
             cursor.execute(
                 f"UPDATE {_WORKFLOWS} SET size = size + %s WHERE id = %s",  # noqa: S608
