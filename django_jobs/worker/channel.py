@@ -1,8 +1,8 @@
 """
 What supervisor and keeper tell each other: lines of JSON over a pair of sockets, or a queue when they share a process.
 
-The supervisor says who starts ("born", consumer), to a new keeper who was there before it ("lives"), who has died
-("died", consumer, ids that were running), how the worker stands ("status"), and when it is over ("stop"). The keeper
+The supervisor says who starts ("lives", consumer), and to a new keeper who was there before it, who has died ("died",
+consumer, ids that were running), how the worker stands ("status"), and when it is over ("stop"). The keeper
 answers "reaped" (consumer) when the dead one's jobs are back in their queues, and says which jobs somebody has revoked
 ("revoked"). What has not been answered is said again to the next keeper.
 """

@@ -37,10 +37,10 @@ class Keeper:
         self._store = store
         self._config = config
         self._channel = channel
+        #: Consumers whose leases are renewed. Only they themselves open them, and none of them claims before that: if
+        #: we did, and were frozen meanwhile, a lease that others have reaped would be there again, and its consumer
+        #: would never hear that its jobs have been given to others.
         self._living: dict[str, Consumer] = {}
-        #: Consumers whose lease is to be opened: by us too, for a heartbeat before the child's own word would find
-        #: none.
-        self._born: dict[str, Consumer] = {}
         #: Consumers that have died and are still to be reaped, with the ids that are charged, and those that were ended
         #: together with their process (id -> reason); and which process it was, and how it died.
         self._dead: dict[str, tuple[Consumer, list[str], dict[str, str], str]] = {}
@@ -94,12 +94,9 @@ class Keeper:
             self._reporting.status = message["status"]
             return True
         consumer = Consumer(id=message["consumer"], queues=tuple(message["queues"]))
-        if message["what"] == "born":
-            self._born[consumer.id] = consumer
-        elif message["what"] == "lives":
+        if message["what"] == "lives":
             self._living[consumer.id] = consumer
         else:
-            self._born.pop(consumer.id, None)
             self._living.pop(consumer.id, None)
             self._dead[consumer.id] = (consumer, message["running"], message["ended"], message["where"])
         return True
@@ -108,7 +105,7 @@ class Keeper:
         """Do what is due once per heartbeat."""
         try:
             self._heartbeat()
-            self._open_leases()
+            self._follow_queues()
             self._reap_silent()
             self._reporting.beat()
         except BrokerUnavailable as error:
@@ -129,32 +126,22 @@ class Keeper:
         beats = self._broker.heartbeat(consumers, lease_ms=self._config.lease_ms)
         for consumer, beat in zip(consumers, beats, strict=True):
             if not beat.alive:
-                # Its next claim is refused; it ends what it runs, and is replaced under a new id. Or it has not come
-                # yet (the last keeper died before it had opened the lease): whoever lives is kept.
+                # Its next claim is refused; it ends what it runs, and is replaced under a new id. Or it has not opened
+                # its lease yet: whoever lives is kept.
                 logger.debug("The lease of %s is gone", consumer.id)
             if beat.revoked or consumer.id in self._asked:
                 (self._asked.add if beat.revoked else self._asked.discard)(consumer.id)
                 terminated = list(beat.terminated)
                 self._channel.send(what="revoked", consumer=consumer.id, ids=list(beat.revoked), terminated=terminated)
 
-    def _open_leases(self) -> None:
-        for consumer in list(self._born.values()):
-            self._broker.register(consumer, lease_ms=self._config.lease_ms)
-            self._living[consumer.id] = self._born.pop(consumer.id)
-        self._follow_queues()
-
     def _follow_queues(self) -> None:
-        """
-        Open leases in queues that have become known; the children find them by themselves, and claim once they have
-        one.
-        """
+        """Renew leases in the queues that have become known, too; the children find these by themselves."""
         if self._config.queues or not self._living:
             return
         known = [queue for queue in known_queues(self._broker) if queue not in self._config.exclude]
         for consumer in list(self._living.values()):
             new = tuple(queue for queue in known if queue not in consumer.queues)
             if new:
-                self._broker.register(Consumer(id=consumer.id, queues=new), lease_ms=self._config.lease_ms)
                 self._living[consumer.id] = Consumer(id=consumer.id, queues=(*consumer.queues, *new))
 
     def _reap_dead(self) -> None:

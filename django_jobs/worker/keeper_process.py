@@ -78,7 +78,7 @@ class KeeperProcess(Companion):
 
     def bear(self, consumer: Consumer) -> None:
         """Say that a child is about to start: nothing may run without somebody who renews its lease."""
-        self._tell("born", consumer)
+        self._tell("lives", consumer)
 
     def bury(self, consumer: Consumer, running: list[str], ended: dict[str, str], where: str) -> None:
         """

@@ -75,7 +75,7 @@ class Solo:
         code = Exit.REPLACE
         while code == Exit.REPLACE and not self._stops:
             consumer = Consumer(id=uuid4().hex, queues=tuple(queue for queue, _ in self._weights))
-            ours.send(what="born", consumer=consumer.id, queues=consumer.queues)
+            ours.send(what="lives", consumer=consumer.id, queues=consumer.queues)
             self._markers = RunningMarkers(self._config.slots)
             self._child = Child(
                 self._broker,

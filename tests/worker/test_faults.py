@@ -24,6 +24,7 @@ from django_jobs.brokers.base import Consumer, Message
 from django_jobs.identifiers import new_id
 from django_jobs.models import JobResult
 from django_jobs.task import Task
+from django_jobs.worker.feeder import PREFETCH_SECONDS
 from tests.app import jobs
 from tests.worker.conftest import Worker, wait_for
 
@@ -218,8 +219,10 @@ def test_kill_children_again_and_again_and_lose_nothing(start_worker: Start, led
     ended = {line.split()[1] for line in ledger.read_text().splitlines() if line.startswith("end")}
     assert ended == {f"job{n}" for n in range(total)}
     extra = len(starts(ledger)) - total
-    # The job that was running, and those that had ended in the few milliseconds before a commit.
-    assert extra <= kills * 10
+    # What a process has in its hands: what it claims ahead (50 ms of work) and as much that has ended and is not
+    # committed, for it claims before that is. On a busy machine a commit takes long, and much of this has been run.
+    ahead = int(PREFETCH_SECONDS / 0.005) + 1
+    assert extra <= kills * 2 * ahead
     wait_for(lambda: get_broker().counts(["default"])[0].in_flight == 0)
     assert get_broker().counts(["default"])[0].ready == 0
 

@@ -11,13 +11,14 @@ import pytest
 
 from django_jobs.brokers import use_broker
 from django_jobs.brokers.base import Consumer
-from django_jobs.exceptions import BrokerUnavailable
+from django_jobs.exceptions import BrokerUnavailable, ConsumerLost
 from django_jobs.testing.memory import MemoryBroker
 from django_jobs.testing.store import MemoryStore
 from django_jobs.worker import companion, keeper_process, process
 from django_jobs.worker.channel import Channel
 from django_jobs.worker.config import WorkerConfig
 from django_jobs.worker.keeper import Keeper
+from tests.brokers.kit import message
 from tests.worker.conftest import wait_for
 
 CONSUMER = Consumer(id="one", queues=("default",))
@@ -36,13 +37,34 @@ def test_a_new_keeper_renews_the_lease_of_a_child_that_opens_it_late(broker: Mem
     supervisor, own = Channel.pair()
     keeper = Keeper(broker, MemoryStore(), config, own)
     supervisor.send(what="lives", consumer=CONSUMER.id, queues=CONSUMER.queues, running=[])
-    for message in own.receive(5.0):
-        keeper._hear(message)
+    for heard in own.receive(5.0):
+        keeper._hear(heard)
     keeper.beat()
     broker.register(CONSUMER, lease_ms=1)
     wait_for(lambda: broker.expired(["default"]), what="the end of the short lease")
     keeper.beat()
     assert broker.expired(["default"]) == []
+    supervisor.close()
+    own.close()
+
+
+@pytest.mark.parametrize("queues", [(("default", 0),), ()], ids=["named", "all"])
+def test_a_keeper_never_opens_a_lease(broker: MemoryBroker, queues: tuple[tuple[str, int], ...]) -> None:
+    """Frozen between hearing of a child and its first heartbeat: meanwhile what the child had is given to others."""
+    broker.register(CONSUMER, lease_ms=60_000)
+    broker.enqueue([message(queue="default")])
+    (claimed,) = broker.claim(CONSUMER, "default", 1).jobs
+    supervisor, own = Channel.pair()
+    keeper = Keeper(broker, MemoryStore(), WorkerConfig(name="w", queues=queues), own)
+    supervisor.send(what="lives", consumer=CONSUMER.id, queues=() if not queues else CONSUMER.queues)
+    for heard in own.receive(5.0):
+        keeper._hear(heard)
+    assert broker.reap("default", CONSUMER.id, suspect_ms=0, force=True).moved == (claimed.id,)
+    keeper.beat()
+    keeper.beat()
+    assert broker.consumers(["default"]) == []
+    with pytest.raises(ConsumerLost):
+        broker.claim(CONSUMER, "default", 1)
     supervisor.close()
     own.close()
 

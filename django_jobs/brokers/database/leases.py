@@ -29,7 +29,7 @@ def register(sql: Sql, consumer: Consumer, *, lease_ms: int) -> None:
     """Open the leases of a consumer, or renew them when they are open."""
     queues = sorted(set(consumer.queues))
     for queue in queues:
-        # Keeper and child open the same lease at the same moment: whoever is second renews it.
+        # Asked for again, after an answer that was lost, it is open already.
         sql.change(OPEN, (consumer.id, queue, lease_ms))
         sql.change(RENEW, [lease_ms, queue, consumer.id], many=1)
     if queues:
