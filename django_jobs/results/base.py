@@ -135,6 +135,11 @@ class BaseStore(abc.ABC):
     def transaction(self) -> AbstractContextManager[Any]:
         """Open the transaction in which a batch is settled; a store without transactions returns a null context."""
 
+    @property
+    def may_trust(self) -> bool:
+        """Say whether a transaction that began now would be undone as a whole by an error, and could be done again."""
+        return False
+
     def savepoint(self) -> AbstractContextManager[Any]:
         """Open a part of that transaction which an error undoes alone; null without transactions."""
         return nullcontext()
@@ -147,8 +152,13 @@ class BaseStore(abc.ABC):
         A record that the database refuses for its data alone is stored as FAILURE ``ResultNotStorable`` instead.
         """
 
-    def write(self, records: Sequence[Record]) -> Written:
-        """Write these as ``record`` does, and tell what became of them."""
+    def write(self, records: Sequence[Record], *, trusting: bool = False) -> Written:
+        """
+        Write these as ``record`` does, and tell what became of them.
+
+        ``trusting``: raise what the database says of a record that it refuses; the transaction is broken then, and
+        whoever has begun it does all of it again without trust. It saves two round trips.
+        """
         return Written(self.record(records))
 
     def reopen(self, records: Sequence[Record]) -> list[str]:

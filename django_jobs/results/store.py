@@ -90,7 +90,12 @@ class DatabaseStore(BaseStore):
         """Write these, all or none. Return the ids whose row was newer and stayed as it was."""
         return self.write(records).stayed
 
-    def write(self, records: Sequence[Record]) -> Written:
+    @property
+    def may_trust(self) -> bool:
+        """Say that a transaction that began now would be undone as a whole: none is open that it would be a part of."""
+        return not connections[self.using].in_atomic_block
+
+    def write(self, records: Sequence[Record], *, trusting: bool = False) -> Written:
         """Write these as ``record`` does, and tell what became of them."""
         if not records:
             return Written([])
@@ -99,6 +104,8 @@ class DatabaseStore(BaseStore):
             return Written(at_once)
 
         def write(cursor: CursorWrapper) -> Written:
+            if trusting:
+                return Written([job_id for batch in batches(records) for job_id in self._put(cursor, clean(batch))])
             refused: set[str] = set()
             stayed = [job_id for batch in batches(records) for job_id in self._write(cursor, clean(batch), refused)]
             return Written(stayed, frozenset(refused))
@@ -137,10 +144,8 @@ class DatabaseStore(BaseStore):
         of those that stayed, and add those that were ``refused``.
         """
         try:
-            if len(batch) == 1:
-                self._check_size(cursor, batch[0])
             with transaction.atomic(self.using):
-                return self._writer(cursor, batch)
+                return self._put(cursor, batch)
         except (DatabaseError, ValueError, OverflowError) as error:
             if not transactions.is_about_data(error):
                 raise
@@ -150,14 +155,18 @@ class DatabaseStore(BaseStore):
         half = len(batch) // 2
         return self._write(cursor, batch[:half], refused) + self._write(cursor, batch[half:], refused)
 
+    def _put(self, cursor: CursorWrapper, batch: list[Record]) -> list[str]:
+        if len(batch) == 1:
+            self._check_size(cursor, batch[0])
+        return self._writer(cursor, batch)
+
     def _write_without(self, cursor: CursorWrapper, record: Record, error: Exception) -> list[str]:
         """Write that a record could not be written, with as much of it as the database takes."""
         told = not_storable(record, error)
         for substitute in (told, told._replace(args="[]", kwargs="{}", message=None)):
             try:
-                self._check_size(cursor, substitute)
                 with transaction.atomic(self.using):
-                    return self._writer(cursor, [substitute])
+                    return self._put(cursor, [substitute])
             except (DatabaseError, ValueError, OverflowError) as again:
                 if not transactions.is_about_data(again):
                     raise

@@ -135,9 +135,14 @@ class EitherStore(BaseStore):
         """Write these. Return the ids whose row was newer and stayed as it was."""
         return self._store().record(records)
 
-    def write(self, records: Sequence[Record]) -> Written:
+    @property
+    def may_trust(self) -> bool:
+        """Say what the store in use says."""
+        return self._store().may_trust
+
+    def write(self, records: Sequence[Record], *, trusting: bool = False) -> Written:
         """Write these, and tell what became of them."""
-        return self._store().write(records)
+        return self._store().write(records, trusting=trusting)
 
     def reopen(self, records: Sequence[Record]) -> list[str]:
         """Write these over rows that have ended and are of an earlier generation. Return the ids of those written."""

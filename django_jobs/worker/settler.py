@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from django_jobs import clock, workflow
 from django_jobs.brokers.base import BaseBroker, Claimed, Retry
@@ -100,12 +101,7 @@ class Settler:
         """
         plan = self.plan(batch)
         if self._together:
-            with self._store.transaction():
-                self._record(plan.records, plan)
-                self._drop_ended(plan)
-                self._apply(plan)
-                if plan.acks:
-                    self._broker.ack(plan.acks)
+            workflow.in_transaction(self._store, partial(self._settle_together, plan))
             plan.acks.clear()
         else:
             self._record_once(plan)
@@ -117,6 +113,13 @@ class Settler:
         for finished in batch:
             announce.finished(finished._replace(outcome=plain(finished.outcome)))
         return plan.acks
+
+    def _settle_together(self, plan: Plan, trusting: bool) -> None:
+        self._record(plan.records, plan, trusting=trusting)
+        self._drop_ended(plan)
+        self._apply(plan)
+        if plan.acks:
+            self._broker.ack(plan.acks)
 
     def _drop_ended(self, plan: Plan) -> None:
         """Send none of those again that another run has brought to an end meanwhile."""
@@ -139,14 +142,13 @@ class Settler:
     def write(self, records: Sequence[Record], plan: Plan) -> None:
         """Write rows, and what a plan asks of the outbox, in one transaction."""
         if plan.ended or plan.again or workflow.concerns(records, plan.replaced):
-            with self._store.transaction():
-                self._record(records, plan)
+            workflow.in_transaction(self._store, lambda trusting: self._record(records, plan, trusting=trusting))
         elif records:
             self._stayed.update(self._store.record(records))
 
-    def _record(self, records: Sequence[Record], plan: Plan) -> None:
+    def _record(self, records: Sequence[Record], plan: Plan, *, trusting: bool) -> None:
         """Write rows and outbox; inside a transaction. What a newer attempt has written stays, in both."""
-        stayed = set(workflow.record(self._store, records, plan.replaced)) if records else set()
+        stayed = set(workflow.record(self._store, records, plan.replaced, trusting=trusting)) if records else set()
         self._stayed |= stayed
         outbox = self._store.outbox
         if outbox is not None and (plan.ended or plan.again):

@@ -51,9 +51,9 @@ class Advance:
         #: Steps that have ended on the way: (step, did it fail, is that told to error callbacks?).
         self._ends: deque[tuple[KeptStep | Step, bool, bool]] = deque()
 
-    def load(self, step_ids: Sequence[str]) -> None:
-        """Read what is needed when these steps have ended."""
-        self.book.load(step_ids)
+    def load(self, step_ids: Sequence[str], *, trusting: bool = False) -> None:
+        """Read what is needed when these steps have ended; ``trusting``: see ``StoredBook.load``."""
+        self.book.load(step_ids, trusting=trusting)
 
     def head(self, workflow_id: str) -> Head:
         """Return a workflow."""

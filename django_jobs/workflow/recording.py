@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from django_jobs import clock, transactions
@@ -38,17 +38,47 @@ def concerns(records: Sequence[Record], replaced: Replacements = _NONE) -> bool:
     )
 
 
-def record(store: BaseStore, records: Sequence[Record], replaced: Replacements = _NONE) -> list[str]:
+def in_transaction(store: BaseStore, action: Callable[[bool], None]) -> None:
+    """
+    Do what records ends in a transaction of its own. Raises what ``store.transaction`` and ``action`` raise.
+
+    ``action`` is told whether to trust: that the database takes all of it, as it nearly always does. If it does not,
+    everything is undone and done once more, so that what is wrong can be told from the rest. Savepoints for that, and
+    questions whose answer is nearly always no, are most of what the end of a step would cost.
+    """
+    if store.may_trust:
+        try:
+            with store.transaction():
+                action(True)
+        except (StoreUnavailable, BrokerUnavailable):
+            raise
+        except Exception as error:
+            if not transactions.is_about_data(error):
+                raise
+            logger.debug("Ends of jobs are recorded one by one", exc_info=True)
+        else:
+            return
+    with store.transaction():
+        action(False)
+
+
+def record(
+    store: BaseStore, records: Sequence[Record], replaced: Replacements = _NONE, *, trusting: bool = False
+) -> list[str]:
     """
     Write records as ``store.record`` does, and what follows from them. Return the ids whose row stayed as it was.
 
     ``replaced``: of those that say that their job has succeeded, which made room for a canvas. Inside a transaction of
-    the store, if ``concerns`` says so.
+    the store, if ``concerns`` says so. ``trusting``: see ``in_transaction``.
     """
     workflows = store.workflows
     if workflows is None or not concerns(records, replaced):
-        return store.record([one._replace(workflow_id=one.workflow_id or None) for one in records])
-    return _by_parts(store, workflows, _certain(workflows, records), replaced)
+        bare = [one._replace(workflow_id=one.workflow_id or None) for one in records]
+        return store.write(bare, trusting=trusting).stayed
+    known = _certain(workflows, records)
+    if trusting:
+        return _follow(store, workflows, known, replaced, trusting=True)
+    return _by_parts(store, workflows, known, replaced)
 
 
 def _by_parts(
@@ -101,15 +131,22 @@ def _count_alone(store: BaseStore, workflows: BaseWorkflows, record: Record) -> 
         return store.record([record])
 
 
-def _follow(store: BaseStore, workflows: BaseWorkflows, records: Sequence[Record], replaced: Replacements) -> list[str]:
+def _follow(
+    store: BaseStore,
+    workflows: BaseWorkflows,
+    records: Sequence[Record],
+    replaced: Replacements,
+    *,
+    trusting: bool = False,
+) -> list[str]:
     heads = workflows.lock(
         sorted({one.workflow_id for one in records if one.workflow_id and one.state in TERMINAL_STATES})
     )
     advance = Advance(store, workflows, heads)
-    advance.load([one.id for one in records if one.workflow_id in heads])
+    advance.load([one.id for one in records if one.workflow_id in heads], trusting=trusting)
     plans: dict[str, Plan] = {}
     records = [_replacing(advance, one, replaced, plans) for one in records]
-    written = store.write(records)
+    written = store.write(records, trusting=trusting)
     stayed = set(written.stayed)
     for one in records:
         if one.id in stayed or one.state not in TERMINAL_STATES:
