@@ -19,7 +19,7 @@ from django_jobs.beat.sync import sync
 from django_jobs.brokers import get_broker
 from django_jobs.brokers.base import ConsumerInfo, QueueCounts
 from django_jobs.brokers.hazards import Danger, hazards_of
-from django_jobs.brokers.strays import Fault, Stray
+from django_jobs.brokers.strays import Fault
 from django_jobs.conf import settings
 from django_jobs.inspection import span
 from django_jobs.models import OutboxJob
@@ -94,6 +94,21 @@ def examine() -> list[Finding]:
     return sorted(found, key=lambda finding: finding.level is not Level.ERROR)
 
 
+def _stuck(*, code: str, ids: Sequence[str], text: str, hint: str, repair: Callable[[], str]) -> Iterator[Finding]:
+    """Give the finding that these do not go on, and that nobody is going to see to it; there may be none."""
+    if ids:
+        yield Finding(code=code, level=Level.ERROR, text=text, hint=hint, ids=tuple(ids[:NAMED]), repair=repair)
+
+
+def _twice(look: Callable[[Sequence[str] | None], list[str]]) -> list[str]:
+    """Look, and look once more after a pause, among what was found: it may just have been on its way."""
+    ids = look(None)
+    if ids:
+        time.sleep(DOUBT_SECONDS)
+        ids = look(ids)
+    return ids
+
+
 # Jobs that do not go on
 
 
@@ -105,20 +120,8 @@ def _strays() -> Iterator[Finding]:
         return f"{len(broker.strays(broker.queues(), mend=True)):,} mended"
 
     for fault, (text, hint) in _FAULTS.items():
-        strays = [stray for stray in found if stray.fault is fault]
-        if strays:
-            yield Finding(
-                code=fault.value,
-                level=Level.ERROR,
-                text=text.format(_are(len(strays))),
-                hint=hint,
-                ids=_first(strays),
-                repair=mend,
-            )
-
-
-def _first(strays: Sequence[Stray]) -> tuple[str, ...]:
-    return tuple(stray.id for stray in strays[:NAMED])
+        ids = [stray.id for stray in found if stray.fault is fault]
+        yield from _stuck(code=fault.value, ids=ids, text=text.format(_are(len(ids))), hint=hint, repair=mend)
 
 
 def _are(number: int) -> str:
@@ -130,20 +133,18 @@ def _dead() -> Iterator[Finding]:
     now_ms = broker.now_ms()
     queues = broker.queues()
     old = [
-        found
+        found.id
         for queue in queues
         for found in broker.peek(queue, Place.DEAD, limit=DEAD_LIMIT)
         if now_ms - found.moment_ms > DEAD_MS
     ]
-    if old:
-        yield Finding(
-            code="dead",
-            level=Level.ERROR,
-            text=f"{_are(len(old))} put aside as dead, and their end is not recorded.",
-            hint="A worker records them within a minute, if one listens to the queue and knows their tasks.",
-            ids=tuple(found.id for found in old[:NAMED]),
-            repair=lambda: _record_dead(queues),
-        )
+    yield from _stuck(
+        code="dead",
+        ids=old,
+        text=f"{_are(len(old))} put aside as dead, and their end is not recorded.",
+        hint="A worker records them within a minute, if one listens to the queue and knows their tasks.",
+        repair=lambda: _record_dead(queues),
+    )
 
 
 def _record_dead(queues: Sequence[str]) -> str:
@@ -164,19 +165,14 @@ def _count_dead(queues: Sequence[str]) -> int:
 
 
 def _nowhere() -> Iterator[Finding]:
-    ids = recovery.nowhere()
-    if ids:
-        time.sleep(DOUBT_SECONDS)
-        ids = recovery.nowhere(ids)
-    if ids:
-        yield Finding(
-            code="nowhere",
-            level=Level.ERROR,
-            text=f"{_are(len(ids))} unfinished by their rows, and nobody has them: they were lost on their way.",
-            hint="Those whose message was kept are sent again; the others are recorded as failed (JobLost).",
-            ids=tuple(ids[:NAMED]),
-            repair=lambda: _send_lost(ids),
-        )
+    ids = _twice(recovery.nowhere)
+    yield from _stuck(
+        code="nowhere",
+        ids=ids,
+        text=f"{_are(len(ids))} unfinished by their rows, and nobody has them: they were lost on their way.",
+        hint="Those whose message was kept are sent again; the others are recorded as failed (JobLost).",
+        repair=lambda: _send_lost(ids),
+    )
 
 
 def _send_lost(ids: Sequence[str]) -> str:
@@ -190,15 +186,13 @@ def _outbox() -> Iterator[Finding]:
         return
     overdue = OutboxJob.objects.using(settings.database).filter(due__lt=clock.now_ms() - OVERDUE_MS)
     ids = [str(pk) for pk in overdue.order_by("due").values_list("pk", flat=True)[:OVERDUE_LIMIT]]
-    if ids:
-        yield Finding(
-            code="outbox",
-            level=Level.ERROR,
-            text=f"{_are(len(ids))} in the outbox for a minute longer than they should be.",
-            hint="A worker hands them to the broker, whichever queues it serves: none is up, or the broker is away.",
-            ids=tuple(ids[:NAMED]),
-            repair=lambda: f"{relay.relay_due(outbox, get_broker(), RELAY_SECONDS):,} handed to the broker",
-        )
+    yield from _stuck(
+        code="outbox",
+        ids=ids,
+        text=f"{_are(len(ids))} in the outbox for a minute longer than they should be.",
+        hint="A worker hands them to the broker, whichever queues it serves: none is up, or the broker is away.",
+        repair=lambda: f"{relay.relay_due(outbox, get_broker(), RELAY_SECONDS):,} handed to the broker",
+    )
 
 
 # Workflows
@@ -206,30 +200,24 @@ def _outbox() -> Iterator[Finding]:
 
 def _workflows() -> Iterator[Finding]:
     before_ms = clock.now_ms() - mending.YOUNG_MS
-    lost = mending.lost_steps(before_ms=before_ms)
-    stalled = [] if lost else mending.stalled(before_ms=before_ms)
-    if lost or stalled:
-        time.sleep(DOUBT_SECONDS)
-    lost = mending.lost_steps(before_ms=before_ms, among=lost) if lost else []
-    if lost:
-        yield Finding(
-            code="step lost",
-            level=Level.ERROR,
-            text=f"{_are(len(lost))} steps of workflows that go on, and nobody has them: they were lost on their way.",
-            hint="They are sent again. A worker does it within a minute or two.",
-            ids=tuple(lost[:NAMED]),
-            repair=lambda: f"{mending.send_again(lost):,} sent again",
-        )
-    stalled = [one for one in mending.stalled(before_ms=before_ms) if one in stalled] if stalled else []
-    if stalled:
-        yield Finding(
-            code="workflow stalled",
-            level=Level.ERROR,
-            text=f"{len(stalled):,} workflows have not finished, and no step of them is under way.",
-            hint="What follows from the steps that have ended is decided anew. Somebody has changed their tables.",
-            ids=tuple(stalled[:NAMED]),
-            repair=lambda: f"{mending.go_on(stalled):,} go on",
-        )
+    lost = _twice(lambda among: mending.lost_steps(before_ms=before_ms, among=among))
+    steps = "One step was" if len(lost) == 1 else f"{len(lost):,} steps were"
+    yield from _stuck(
+        code="step lost",
+        ids=lost,
+        text=f"{steps} lost on the way, in workflows that go on: nobody has their jobs.",
+        hint="They are sent again. A worker does it within a minute or two.",
+        repair=lambda: f"{mending.send_again(lost):,} sent again",
+    )
+    stalled = [] if lost else _twice(lambda among: mending.stalled(before_ms=before_ms, among=among))
+    have = "One workflow has" if len(stalled) == 1 else f"{len(stalled):,} workflows have"
+    yield from _stuck(
+        code="workflow stalled",
+        ids=stalled,
+        text=f"{have} not finished, and no step is under way there.",
+        hint="What follows from the steps that have ended is decided anew. Somebody has changed their tables.",
+        repair=lambda: f"{mending.go_on(stalled):,} go on",
+    )
 
 
 # Queues, workers, leases
@@ -243,25 +231,26 @@ def _queues() -> Iterator[Finding]:
 
 def _queue(counts: QueueCounts, quiet: Sequence[bool]) -> Iterator[Finding]:
     queue, waiting = counts.queue, counts.ready + counts.scheduled
+    wait = "One job waits" if waiting == 1 else f"{waiting:,} jobs wait"
     if counts.paused:
         yield Finding(
             code="paused",
             level=Level.WARNING,
-            text=f"The queue {queue!r} is paused; {waiting:,} jobs wait there.",
+            text=f"The queue {queue!r} is paused. {wait} there.",
             hint=f"manage.py jobs resume {queue}",
         )
     if waiting and not counts.consumers:
         yield Finding(
             code="unserved",
             level=Level.ERROR,
-            text=f"{waiting:,} jobs wait in the queue {queue!r}, and no worker listens there.",
+            text=f"{wait} in the queue {queue!r}, and no worker listens there.",
             hint=f"manage.py runworker -q {queue}; or its name is misspelt somewhere.",
         )
     elif waiting and quiet and all(quiet):
         yield Finding(
             code="quiet",
             level=Level.ERROR,
-            text=f"{waiting:,} jobs wait in the queue {queue!r}, and all workers that listen there are quiet.",
+            text=f"{wait} in the queue {queue!r}, and all workers that listen there are quiet.",
             hint="A quiet worker (TSTP) claims nothing until it is started anew.",
         )
 
@@ -275,7 +264,7 @@ def _leases() -> Iterator[Finding]:
             code="abandoned" if abandoned else "silent",
             level=Level.ERROR if abandoned and info.in_flight else Level.WARNING,
             text=f"The process {info.id} has not been heard of in the queue {info.queue!r} since its lease ran out"
-            f" {span(-info.lease_ms)} ago; it holds {info.in_flight:,} jobs.",
+            f" {span(-info.lease_ms)} ago; it holds so many jobs: {info.in_flight:,}.",
             hint="Any worker that listens there gives them back; none does." if abandoned
             else "If it stays silent its jobs are given to others soon.",
             repair=_reaper(info) if abandoned else None,

@@ -22,10 +22,9 @@ from django_jobs.execution import error_of
 from django_jobs.models import JobResult
 from django_jobs.results import get_store
 from django_jobs.results.base import Record
+from django_jobs.results.sql import BATCH, batches
 from django_jobs.states import TERMINAL_STATES, State
 
-#: Rows of one query.
-BATCH = 500
 #: Rows of a state that are looked at, oldest first.
 LOOKED_AT = 10_000
 
@@ -49,8 +48,8 @@ def nowhere(among: Sequence[str] | None = None) -> list[str]:
 
     Some may just be on their way, so look twice. Raises BrokerUnavailable, StoreUnavailable.
     """
-    batches = _oldest() if among is None else (among[start : start + BATCH] for start in range(0, len(among), BATCH))
-    return [record.id for ids in batches for record in _lost(ids)]
+    parts = _oldest() if among is None else batches(among, BATCH)
+    return [record.id for ids in parts for record in _lost(ids)]
 
 
 def recover(ids: Sequence[str]) -> Recovered:
@@ -61,8 +60,8 @@ def recover(ids: Sequence[str]) -> Recovered:
     """
     broker, store = get_broker(), get_store()
     sent = failed = 0
-    for start in range(0, len(ids), BATCH):
-        lost = _lost(ids[start : start + BATCH])
+    for some in batches(ids, BATCH):
+        lost = _lost(some)
         messages = [message for record in lost if (message := _message(record)) is not None]
         ends = [_end(record) for record in lost if record.message is None]
         sent += sum(broker.enqueue(messages)) if messages else 0

@@ -24,7 +24,8 @@ from django_jobs.brokers.base import BaseBroker, Found, Message
 from django_jobs.conf import settings
 from django_jobs.exceptions import BrokerUnavailable, StoreUnavailable
 from django_jobs.results import get_store
-from django_jobs.results.outbox import BATCH, Kept, Outbox
+from django_jobs.results.outbox import Kept, Outbox
+from django_jobs.results.sql import BATCH, batches
 from django_jobs.states import Place
 
 logger = logging.getLogger("django_jobs")
@@ -155,9 +156,9 @@ def now(ids: Sequence[str]) -> None:
     """Hand over these jobs before returning, if the broker takes them at once; else in the background."""
     outbox = get_store().outbox
     try:
-        for start in range(0, len(ids) if outbox is not None else 0, BATCH):
-            assert outbox is not None
-            relay(outbox, get_broker(), ids[start : start + BATCH])
+        if outbox is not None:
+            for some in batches(ids):
+                relay(outbox, get_broker(), some)
     except (BrokerUnavailable, StoreUnavailable):
         soon(ids)
 

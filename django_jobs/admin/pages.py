@@ -6,64 +6,24 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
-from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, URLPattern, path, reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
 from django_jobs.admin import bulk, detail
-from django_jobs.admin.guard import answers_database_errors
-from django_jobs.admin.operating import JobOperations
+from django_jobs.admin.record_page import RecordPage
 from django_jobs.admin.workflow_of_job import step_of
 from django_jobs.conf import settings
 from django_jobs.models import JobResult, PeriodicRun, PeriodicTask
 
 
-class JobPages(JobOperations):
+class JobPages(RecordPage):
     """The detail page of a model of jobs."""
 
-    def get_urls(self) -> list[URLPattern]:
-        """Add the address that operations on one job are posted to."""
-        name = f"{self.opts.app_label}_{self.opts.model_name}_action"
-        view = self.admin_site.admin_view(self.action_view)
-        return [path("<uuid:job_id>/do/<str:action>/", view, name=name), *super().get_urls()]
+    record_template = "admin/django_jobs/job_detail.html"
+    record_operations = {"retry": bulk.RETRY, "discard": bulk.DISCARD}
 
-    @answers_database_errors
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Show one job; there is nothing to post here."""
-        if request.method not in ("GET", "HEAD"):
-            return HttpResponseNotAllowed(["GET", "HEAD"])
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        job = self.get_object(request, object_id)
-        if job is None:
-            return self._elsewhere(request, object_id)
-        context = {**self.admin_site.each_context(request), **self._detail(request, job), **(extra_context or {})}
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/django_jobs/job_detail.html", context)
-
-    @transaction.non_atomic_requests
-    @transaction.non_atomic_requests(using=str(settings.while_starting("DATABASE")))
-    def action_view(self, request: HttpRequest, job_id: UUID, action: str) -> HttpResponse:
-        """Do something to one job."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
-        operation = {"retry": bulk.RETRY, "discard": bulk.DISCARD}.get(action)
-        if operation is None:
-            raise Http404
-        if not self.has_view_permission(request) or not self.may(request, operation):
-            raise PermissionDenied
-        return self._act(request, job_id, operation)
-
-    @answers_database_errors
-    def _act(self, request: HttpRequest, job_id: UUID, operation: bulk.Operation) -> HttpResponse:
-        job = self.get_object(request, str(job_id))
-        if job is None:
-            return self._elsewhere(request, str(job_id))
+    def _do(self, request: HttpRequest, job: JobResult, operation: bulk.Operation) -> HttpResponse:
         reason = detail.why_no_retry(job) if operation is bulk.RETRY else detail.why_no_discard(job)
         if reason:
             self.message_user(request, str(reason), messages.ERROR)
@@ -71,28 +31,26 @@ class JobPages(JobOperations):
             self._operate(request, operation, self.get_queryset(request).filter(pk=job.pk), job=job)
         return HttpResponseRedirect(self._url_of(request, job.pk, self.model) or request.path)
 
-    def _elsewhere(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def _not_here(self, request: HttpRequest, record_id: str) -> HttpResponse:
         """Lead to the page of a job that is not of this list any more, or back to the list."""
         try:
-            known = JobResult.objects.using(settings.database).filter(pk=UUID(object_id)).exists()
+            known = JobResult.objects.using(settings.database).filter(pk=UUID(record_id)).exists()
         except ValueError:
             known = False
-        url = self._url_of(request, object_id, JobResult) if known and self.model is not JobResult else None
+        url = self._url_of(request, record_id, JobResult) if known and self.model is not JobResult else None
         if url is not None:
             return HttpResponseRedirect(url)
         text = (
             _("This job is not among the %(name)s any more.") if known else _("There is no record of the job %(id)s.")
         )
-        self.message_user(request, text % {"name": self.opts.verbose_name_plural, "id": object_id}, messages.WARNING)
+        self.message_user(request, text % {"name": self.opts.verbose_name_plural, "id": record_id}, messages.WARNING)
         return HttpResponseRedirect(self._list_url())
 
-    def _detail(self, request: HttpRequest, job: JobResult) -> dict[str, Any]:
+    def _context(self, request: HttpRequest, job: JobResult) -> dict[str, Any]:
         may_see = self.has_payload_permission(request)
         timeline = detail.timeline_of(job)
         return {
             "title": job.task.rpartition(".")[2],
-            "opts": self.opts,
-            "media": self.media,
             "job": job,
             "timeline": timeline,
             "runs_text": detail.runs_text(job, timeline),

@@ -7,11 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
-from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -19,8 +15,7 @@ from django_jobs import operations
 from django_jobs.admin import bulk
 from django_jobs.admin import workflow_operating as operating
 from django_jobs.admin import workflow_words as words
-from django_jobs.admin.guard import answers_database_errors
-from django_jobs.admin.operating import JobOperations
+from django_jobs.admin.record_page import RecordPage
 from django_jobs.admin.workflow_folding import drawing_of
 from django_jobs.admin.workflow_graph import Follows, Node
 from django_jobs.admin.workflow_permissions import WorkflowPermissions
@@ -36,51 +31,15 @@ STEPS_PER_PAGE = 100
 PAGE_VAR = "p"
 
 
-class WorkflowPages(WorkflowPermissions, JobOperations):
+class WorkflowPages(WorkflowPermissions, RecordPage):
     """The detail page of workflows."""
 
-    def get_urls(self) -> list[URLPattern]:
-        """Add the address that operations on one workflow are posted to."""
-        name = f"{self.opts.app_label}_{self.opts.model_name}_action"
-        view = self.admin_site.admin_view(self.action_view)
-        return [path("<uuid:workflow_id>/do/<str:action>/", view, name=name), *super().get_urls()]
+    record_template = "admin/django_jobs/workflow_detail.html"
+    record_operations = operating.OPERATIONS
 
-    @answers_database_errors
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Show one workflow; there is nothing to post here."""
-        if request.method not in ("GET", "HEAD"):
-            return HttpResponseNotAllowed(["GET", "HEAD"])
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        workflow = self.get_object(request, object_id)
-        if workflow is None:
-            return self._gone(request, object_id)
-        context = {**self.admin_site.each_context(request), **self._detail(request, workflow), **(extra_context or {})}
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/django_jobs/workflow_detail.html", context)
-
-    @transaction.non_atomic_requests
-    @transaction.non_atomic_requests(using=str(settings.while_starting("DATABASE")))
-    def action_view(self, request: HttpRequest, workflow_id: UUID, action: str) -> HttpResponse:
-        """Do something to one workflow."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
-        operation = operating.OPERATIONS.get(action)
-        if operation is None:
-            raise Http404
-        if not self.has_view_permission(request) or not self.may(request, operation):
-            raise PermissionDenied
-        return self._act(request, workflow_id, operation)
-
-    @answers_database_errors
-    def _act(self, request: HttpRequest, workflow_id: UUID, operation: bulk.Operation) -> HttpResponse:
-        workflow = self.get_object(request, str(workflow_id))
-        if workflow is None:
-            return self._gone(request, str(workflow_id))
+    def _do(self, request: HttpRequest, workflow: Workflow, operation: bulk.Operation) -> HttpResponse:
         try:
-            text, done = self._do(request, workflow, operation)
+            text, done = _done(request, workflow, operation)
         except JobsError as error:
             self.message_user(
                 request, _("Stopped: %(error)s Do it again when that is mended.") % {"error": error}, messages.ERROR
@@ -91,33 +50,18 @@ class WorkflowPages(WorkflowPermissions, JobOperations):
             self.message_user(request, text, messages.SUCCESS if done else messages.WARNING)
         return HttpResponseRedirect(self.url_of("change", workflow.pk))
 
-    def _do(self, request: HttpRequest, workflow: Workflow, operation: bulk.Operation) -> tuple[str, int]:
-        """Do it. Return what has come of it, and to how many steps."""
-        key = str(workflow.pk)
-        if operation is operating.RETRY:
-            done = operations.retry_workflow(key, by=request.user.get_username()).done
-            text = ngettext(
-                "%(n)d step was sent again, or waits again.", "%(n)d steps were sent again, or wait again.", done
-            )
-        else:
-            done = operations.revoke_workflow(key, terminate="terminate" in request.POST).done
-            text = ngettext("%(n)d step was stopped, or asked to.", "%(n)d steps were stopped, or asked to.", done)
-        return (text % {"n": done} if done else _("There was nothing to do. Nothing was changed.")), done
-
-    def _gone(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def _not_here(self, request: HttpRequest, record_id: str) -> HttpResponse:
         text = _("There is no workflow %(id)s; it may have been removed, because its time was over.")
-        self.message_user(request, text % {"id": object_id}, messages.WARNING)
+        self.message_user(request, text % {"id": record_id}, messages.WARNING)
         return HttpResponseRedirect(self.url_of("changelist"))
 
-    def _detail(self, request: HttpRequest, workflow: Workflow) -> dict[str, Any]:
+    def _context(self, request: HttpRequest, workflow: Workflow) -> dict[str, Any]:
         reading, links = Reading(settings.database, str(workflow.pk)), self.links(request, str(workflow.pk))
         records = reading.records(workflow.size)
         drawing = drawing_of(records)
         state = words.state_of_workflow(workflow)
         return {
             "title": words.short_name(workflow.name),
-            "opts": self.opts,
-            "media": self.media,
             "workflow": workflow,
             "look": words.WORKFLOW_LOOKS[state],
             "took": words.took(workflow),
@@ -156,6 +100,20 @@ class WorkflowPages(WorkflowPermissions, JobOperations):
             return None
         task = JobResult.objects.using(settings.database).filter(pk=pk).values_list("task", flat=True).first()
         return {"pk": pk, "task": task, "url": url_of(str(pk)) if task is not None else ""}
+
+
+def _done(request: HttpRequest, workflow: Workflow, operation: bulk.Operation) -> tuple[str, int]:
+    """Do it. Return what has come of it, and to how many steps."""
+    key = str(workflow.pk)
+    if operation is operating.RETRY:
+        done = operations.retry_workflow(key, by=request.user.get_username()).done
+        text = ngettext(
+            "%(n)d step was sent again, or waits again.", "%(n)d steps were sent again, or wait again.", done
+        )
+    else:
+        done = operations.revoke_workflow(key, terminate="terminate" in request.POST).done
+        text = ngettext("%(n)d step was stopped, or asked to.", "%(n)d steps were stopped, or asked to.", done)
+    return (text % {"n": done} if done else _("There was nothing to do. Nothing was changed.")), done
 
 
 def _roles(nodes: Iterable[Node]) -> set[str]:

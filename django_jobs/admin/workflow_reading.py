@@ -18,7 +18,7 @@ from django.utils.dateparse import parse_datetime
 from django_jobs.admin.workflow_folding import MOST_MEMBERS
 from django_jobs.admin.workflow_records import FAILURE_OF, BarrierRow, CrowdRow, Records, StepRow, shown_state
 from django_jobs.models import JobResult, WorkflowBarrier, WorkflowStep
-from django_jobs.results.workflows.tables import id_of, id_writer, marks
+from django_jobs.results.sql import id_of, id_writer, marks
 
 #: So many steps are read one by one; of a larger workflow, so many in all.
 MOST_READ, MOST_SAMPLED = 3000, 400

@@ -20,11 +20,11 @@ from django_jobs.async_result.workflow import WorkflowResult
 from django_jobs.exceptions import JobsError, JobUnknown, ResultTimeout
 from django_jobs.identifiers import parse_id
 from django_jobs.results import get_store
+from django_jobs.results.sql import batches
 from django_jobs.states import State
 from django_jobs.workflow.starting import workflows_of
 
 Member = Union[AsyncResult[Any], "GroupResult"]
-_BATCH = 500
 
 
 class GroupResult(Identified, Sent):
@@ -230,8 +230,8 @@ class GroupResult(Identified, Sent):
             leaf._doubt()
         open_ones = {leaf.target_id: leaf for leaf in self._leaves() if leaf.ended is None}
         store, ids = get_store(), list(open_ones)
-        for start in range(0, len(ids), _BATCH):
-            for job_id, stored in store.get_many(ids[start : start + _BATCH]).items():
+        for some in batches(ids):
+            for job_id, stored in store.get_many(some).items():
                 open_ones[job_id].keep(Look(state=stored.record.state, stored=stored))
         for leaf in self._leaves():
             if leaf.ended is None and leaf.target_id != leaf.id:  # its place may have been taken by a group

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 from django_jobs.brokers import get_broker
-from django_jobs.operations.summary import BATCH
 from django_jobs.results import get_store
+from django_jobs.results.sql import BATCH
 from django_jobs.revocation import record_revoked
 from django_jobs.states import Place
 

@@ -6,9 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from django_jobs.identifiers import parse_id
-
-#: Jobs of one transaction.
-BATCH = 500
+from django_jobs.results.sql import BATCH, batches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +18,8 @@ class Summary:
     skipped: int = 0
 
 
-def in_batches(job_ids: Sequence[str], act: Callable[[list[str]], int]) -> Summary:
+def in_batches(job_ids: Sequence[str], act: Callable[[Sequence[str]], int]) -> Summary:
     """Do something to jobs, by the batch; ``act`` returns how many it was done to. Raises ValueError for a bad id."""
     ids = [parse_id(job_id) for job_id in job_ids]
-    done = sum(act(ids[start : start + BATCH]) for start in range(0, len(ids), BATCH))
+    done = sum(act(some) for some in batches(ids, BATCH))
     return Summary(done=done, skipped=len(ids) - done)

@@ -6,9 +6,10 @@ from django_jobs import workflow
 from django_jobs.identifiers import parse_id
 from django_jobs.operations.retrying import RETRYABLE, retry
 from django_jobs.operations.revoking import revoke
-from django_jobs.operations.summary import BATCH, Summary
+from django_jobs.operations.summary import Summary
 from django_jobs.results import get_store
 from django_jobs.results.base import Settled
+from django_jobs.results.sql import batches
 from django_jobs.states import State
 
 
@@ -48,8 +49,4 @@ def retry_workflow(workflow_id: str, *, by: str = "") -> Summary:
 
 def _settled(ids: list[str]) -> dict[str, Settled]:
     store = get_store()
-    return {
-        job_id: row
-        for start in range(0, len(ids), BATCH)
-        for job_id, row in store.settled(ids[start : start + BATCH]).items()
-    }
+    return {job_id: row for some in batches(ids) for job_id, row in store.settled(some).items()}

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from django_jobs import clock
 from django_jobs.models.outbox import OutboxJob
 from django_jobs.results.arrays import plain, texts
+from django_jobs.results.sql import BATCH, among, batches, for_update, id_of, id_writer, rows_of_one
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
 T = TypeVar("T")
 
-#: Rows of one statement, and of one relay.
-BATCH = 500
 #: Texts of one statement together.
 BATCH_BYTES = 2 * 1024 * 1024
 #: A row that its own process has not handed over by then is anybody's.
@@ -169,7 +168,7 @@ class Outbox:
                     " WHERE id = %s AND generation = %s",
                     [
                         job.body.decode("ascii"), job.eta_ms, job.generation + 1, job.eta_ms + resend_ms,
-                        _id_in(cursor, job.id), job.generation,
+                        id_writer(cursor)(job.id), job.generation,
                     ],
                 )  # fmt: skip
 
@@ -192,7 +191,7 @@ class Outbox:
 
     def lock(self, job_id: str) -> Kept | None:
         """Return a job that nobody relays or settles until the end of the transaction that is open."""
-        return next(iter(self._write(lambda cursor: _select(cursor, [job_id], _for_update(cursor)))), None)
+        return next(iter(self._write(lambda cursor: _select(cursor, [job_id], for_update(cursor)))), None)
 
     def _write(self, action: Callable[[CursorWrapper], T]) -> T:
         return self._run(action, wait_ms=self._wait_ms)
@@ -222,16 +221,14 @@ def _insert_statement(vendor: str, count: int) -> str:
 def _insert(cursor: CursorWrapper, jobs: Sequence[Kept], due: int) -> int:
     if cursor.db.vendor == "postgresql":
         return _insert_arrays(cursor, jobs, due, "NOTHING")
+    to_id = id_writer(cursor)
     parameters: list[Any] = []
     for job in jobs:
         parameters += (
-            _id_in(cursor, job.id), job.queue, job.body.decode("ascii"), job.priority, job.eta_ms, job.generation, due
+            to_id(job.id), job.queue, job.body.decode("ascii"), job.priority, job.eta_ms, job.generation, due
         )  # fmt: skip
     inserted = 0
-    # SQLite takes 32,766 parameters, 999 in its oldest versions.
-    step = 7 * (BATCH if cursor.db.vendor != "sqlite" else 100)
-    for start in range(0, len(parameters), step):
-        some = parameters[start : start + step]
+    for some in batches(parameters, 7 * rows_of_one(cursor, 7)):
         cursor.execute(_insert_statement(cursor.db.vendor, len(some) // 7), some)
         inserted += int(cursor.rowcount)
     return inserted
@@ -247,21 +244,18 @@ def _insert_arrays(cursor: CursorWrapper, jobs: Sequence[Kept], due: int, otherw
 
 def _delete(cursor: CursorWrapper, job_ids: Sequence[str], generation: int | None = None) -> int:
     deleted = 0
-    for start in range(0, len(job_ids), BATCH):
-        condition, ids = _among(cursor, job_ids[start : start + BATCH])
-        statement = f"DELETE FROM {_TABLE} WHERE id {condition}"  # noqa: S608
-        if generation is not None:
-            statement, ids = f"{statement} AND generation <= %s", [*ids, generation]
-        cursor.execute(statement, ids)
+    earlier, bound = ("", []) if generation is None else ("AND generation <= %s", [generation])
+    for condition, ids in among(cursor, job_ids):
+        cursor.execute(f"DELETE FROM {_TABLE} WHERE id {condition} {earlier}", [*ids, *bound])  # noqa: S608
         deleted += int(cursor.rowcount)
     return deleted
 
 
 def _lock(cursor: CursorWrapper, ids: Sequence[str] | None, now_ms: int) -> list[Kept]:
     if ids is not None:
-        return _select(cursor, ids[:BATCH], f"AND relays = 0 ORDER BY id {_for_update(cursor, skip=True)}")
+        return _select(cursor, ids[:BATCH], f"AND relays = 0 ORDER BY id {for_update(cursor, skip=True)}")
     cursor.execute(
-        f"SELECT {_COLUMNS} FROM {_TABLE} WHERE due <= %s ORDER BY due, id LIMIT %s {_for_update(cursor, skip=True)}",  # noqa: S608
+        f"SELECT {_COLUMNS} FROM {_TABLE} WHERE due <= %s ORDER BY due, id LIMIT %s {for_update(cursor, skip=True)}",  # noqa: S608
         [now_ms, BATCH],
     )
     return [_kept(row) for row in cursor.fetchall()]
@@ -271,49 +265,22 @@ def _note(cursor: CursorWrapper, jobs: Sequence[Kept], now_ms: int, resend_ms: i
     least, greatest = ("MIN", "MAX") if cursor.db.vendor == "sqlite" else ("LEAST", "GREATEST")
     # PostgreSQL alone takes small numbers for such of 32 bits, in which a product of milliseconds has no room.
     one = "1::bigint" if cursor.db.vendor == "postgresql" else "1"
-    condition, ids = _among(cursor, [job.id for job in jobs])
-    cursor.execute(
-        f"UPDATE {_TABLE} SET due = {greatest}(COALESCE(eta, 0), %s) + %s * ({one} << {least}(relays, {DOUBLINGS})),"  # noqa: S608
-        f" relays = relays + 1 WHERE id {condition}",
-        [now_ms, resend_ms, *ids],
-    )
+    pause = f"%s * ({one} << {least}(relays, {DOUBLINGS}))"
+    for condition, ids in among(cursor, [job.id for job in jobs]):
+        cursor.execute(
+            f"UPDATE {_TABLE} SET due = {greatest}(COALESCE(eta, 0), %s) + {pause}, relays = relays + 1"  # noqa: S608
+            f" WHERE id {condition}",
+            [now_ms, resend_ms, *ids],
+        )
 
 
 def _select(cursor: CursorWrapper, job_ids: Sequence[str], more: str = "") -> list[Kept]:
     found: list[Kept] = []
-    for start in range(0, len(job_ids), BATCH):
-        condition, ids = _among(cursor, job_ids[start : start + BATCH])
+    for condition, ids in among(cursor, job_ids):
         cursor.execute(f"SELECT {_COLUMNS} FROM {_TABLE} WHERE id {condition} {more}", ids)  # noqa: S608
         found += [_kept(row) for row in cursor.fetchall()]
     return found
 
 
-def _for_update(cursor: CursorWrapper, *, skip: bool = False) -> str:
-    """Return what locks rows. SQLite has no row locks and needs none: a transaction of ours holds its write lock."""
-    features = cursor.db.features
-    if not features.has_select_for_update:
-        return ""
-    return "FOR UPDATE SKIP LOCKED" if skip and features.has_select_for_update_skip_locked else "FOR UPDATE"
-
-
-def _among(cursor: CursorWrapper, job_ids: Sequence[str]) -> tuple[str, list[Any]]:
-    """Return the condition that a column is one of these ids, and its values."""
-    if cursor.db.vendor == "postgresql":
-        return "= ANY(%s::uuid[])", [plain(job_ids)]
-    return f"IN ({_marks(len(job_ids))})", [_id_in(cursor, job_id) for job_id in job_ids]
-
-
-@lru_cache(maxsize=128)
-def _marks(count: int) -> str:
-    return ", ".join(["%s"] * count)
-
-
-def _id_in(cursor: CursorWrapper, job_id: str) -> str:
-    return job_id if cursor.db.vendor == "postgresql" else job_id.replace("-", "")
-
-
 def _kept(row: tuple[Any, ...]) -> Kept:
-    text = str(row[0])
-    if len(text) != 36:
-        text = f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-    return Kept(text, row[1], row[2].encode("ascii"), *row[3:])
+    return Kept(str(id_of(row[0])), row[1], row[2].encode("ascii"), *row[3:])

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from django_jobs import clock
 from django_jobs.models.workflow import Workflow
+from django_jobs.results.sql import batches, id_writer, marks
 from django_jobs.results.upsert.columns import TABLE, moment_writer
-from django_jobs.results.workflows.tables import BATCH, id_writer, marks
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
@@ -58,8 +58,8 @@ def _prune_in_two_steps(cursor: CursorWrapper, now: Any, limit: int) -> int:
 def let_go(cursor: CursorWrapper, job_ids: Sequence[str]) -> None:
     """Delete the rows of these jobs; those that workflows may still need are over from now on, and pruned in time."""
     to_id, now = id_writer(cursor), _now(cursor)
-    for start in range(0, len(job_ids), BATCH):
-        some = [to_id(one) for one in job_ids[start : start + BATCH]]
+    for ids in batches(job_ids):
+        some = [to_id(one) for one in ids]
         among = f"id IN ({marks(len(some))})"
         cursor.execute(f"SELECT id FROM {TABLE} WHERE {among} AND NOT {UNNEEDED}", some)  # noqa: S608
         needed = [row[0] for row in cursor.fetchall()]

@@ -8,33 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, tzinfo
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
 from django_jobs import clock
 from django_jobs.results.base import Record, Settled, StoredResult
+from django_jobs.results.sql import among, id_of, id_writer
 from django_jobs.results.upsert.columns import COLUMNS, MOMENTS, TABLE, UUIDS
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.backends.utils import CursorWrapper
 
-#: Ids of one statement; SQLite takes 999 in its oldest versions.
-BATCH = 500
-
-_SETTLED = ("id", *Settled._fields[:3], "eta")
+_ALL = ", ".join(COLUMNS)
+_SETTLED = ", ".join(("id", *Settled._fields[:3], "eta"))
 
 
 def read(cursor: CursorWrapper, job_ids: Sequence[str]) -> dict[str, StoredResult]:
     """Return the rows of these jobs."""
     to_ms = _moment_reader(cursor.db)
     found = {}
-    for row in _select(cursor, COLUMNS, job_ids):
+    for row in _select(cursor, _ALL, job_ids):
         values = list(row)
         for index in UUIDS:
-            values[index] = _id_of(values[index])
+            values[index] = id_of(values[index])
         for index in MOMENTS:
             values[index] = to_ms(values[index])
         history = values.pop()
@@ -46,38 +44,22 @@ def read_settled(cursor: CursorWrapper, job_ids: Sequence[str]) -> dict[str, Set
     """Return how these jobs stand."""
     to_ms = _moment_reader(cursor.db)
     rows = _select(cursor, _SETTLED, job_ids)
-    return {str(_id_of(row[0])): Settled(row[1], row[2], row[3], to_ms(row[4])) for row in rows}
+    return {str(id_of(row[0])): Settled(row[1], row[2], row[3], to_ms(row[4])) for row in rows}
 
 
 def read_children(cursor: CursorWrapper, job_id: str, limit: int) -> list[str]:
     """Return the ids of the jobs whose parent this is, oldest first."""
-    parent = job_id if cursor.db.vendor == "postgresql" else job_id.replace("-", "")
+    parent = id_writer(cursor)(job_id)
     cursor.execute(f"SELECT id FROM {TABLE} WHERE parent_id = %s ORDER BY id LIMIT %s", [parent, limit])  # noqa: S608
-    return [str(_id_of(row[0])) for row in cursor.fetchall()]
+    return [str(id_of(row[0])) for row in cursor.fetchall()]
 
 
-def _select(cursor: CursorWrapper, columns: tuple[str, ...], job_ids: Sequence[str]) -> list[tuple[Any, ...]]:
-    if cursor.db.vendor != "postgresql":
-        job_ids = [job_id.replace("-", "") for job_id in job_ids]
+def _select(cursor: CursorWrapper, columns: str, job_ids: Sequence[str]) -> list[tuple[Any, ...]]:
     rows: list[tuple[Any, ...]] = []
-    for start in range(0, len(job_ids), BATCH):
-        some = job_ids[start : start + BATCH]
-        cursor.execute(_statement(columns, len(some)), some)
+    for condition, ids in among(cursor, job_ids):
+        cursor.execute(f"SELECT {columns} FROM {TABLE} WHERE id {condition}", ids)  # noqa: S608
         rows += cursor.fetchall()
     return rows
-
-
-@lru_cache(maxsize=128)
-def _statement(columns: tuple[str, ...], count: int) -> str:
-    return f"SELECT {', '.join(columns)} FROM {TABLE} WHERE id IN ({', '.join(['%s'] * count)})"  # noqa: S608
-
-
-def _id_of(value: Any) -> str | None:
-    """Return an id from what the driver gave: a UUID, or 32 digits."""
-    if value is None:
-        return None
-    text = str(value)
-    return text if len(text) == 36 else f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _moment_reader(connection: BaseDatabaseWrapper) -> Callable[[datetime | None], int | None]:

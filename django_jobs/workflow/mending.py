@@ -108,14 +108,17 @@ def _gone_on(workflows: BaseWorkflows, steps: Sequence[KeptStep]) -> set[str]:
     }
 
 
-def stalled(*, before_ms: int) -> list[str]:
-    """Name the workflows that were sent before a moment, have not finished, and in which no step is under way."""
+def stalled(*, before_ms: int, among: Sequence[str] | None = None) -> list[str]:
+    """
+    Name the workflows that were sent before a moment, have not finished, and in which no step is under way.
+
+    One may just have gone on, so look twice. Raises BrokerUnavailable, StoreUnavailable.
+    """
     store = get_store()
     if store.workflows is None:
         return []
-    return [
-        one for one in store.workflows.unfinished(before_ms=before_ms, limit=LOOKED_AT) if _is_stalled(store, one)
-    ]  # fmt: skip
+    unfinished = store.workflows.unfinished(before_ms=before_ms, limit=LOOKED_AT)
+    return [one for one in unfinished if (among is None or one in among) and _is_stalled(store, one)]
 
 
 def _is_stalled(store: BaseStore, workflow_id: str) -> bool:

@@ -12,12 +12,10 @@ from collections.abc import Collection, Iterable
 
 from django_jobs.canvas.records import Barrier, Join, Then
 from django_jobs.results.base import GENERATION_BITS, BaseStore, Settled
+from django_jobs.results.sql import batches
 from django_jobs.results.workflows import KeptBarrier, KeptStep
 from django_jobs.states import State
 from django_jobs.workflow.advance import Advance
-
-#: Rows of one statement.
-BATCH = 500
 
 
 def resume(store: BaseStore, workflow_id: str, retried: Collection[str], *, whole: bool = False) -> None:
@@ -41,8 +39,8 @@ def resume(store: BaseStore, workflow_id: str, retried: Collection[str], *, whol
     )
     if whole:
         workflows.revive(workflow_id)
-    for start in range(0, len(never_ran), BATCH):
-        store.forget(never_ran[start : start + BATCH])
+    for some in batches(never_ran):
+        store.forget(some)
     ended = {one: row for one, row in _settled(store, steps, {*again, *never_ran}).items() if row.is_terminal}
     if whole:
         heads = {one: head._replace(is_revoked=False) for one, head in heads.items()}

@@ -214,7 +214,7 @@ def test_a_queue_that_nobody_serves(worker: TinyWorker, jobs_command: Run):
     jobs.add.apply_async((1, 2), queue="nobody")
     answer = jobs_command("doctor")
     assert answer.code == 1
-    assert "unserved: 1 jobs wait in the queue 'nobody', and no worker listens there." in answer.out
+    assert "unserved: One job waits in the queue 'nobody', and no worker listens there." in answer.out
     assert "manage.py runworker -q nobody" in answer.out
 
 
@@ -222,7 +222,7 @@ def test_a_paused_queue_is_no_error(worker: TinyWorker, jobs_command: Run):
     operations.pause("default")
     answer = jobs_command("doctor")
     assert answer.code == 0
-    assert "WARNING  paused: The queue 'default' is paused; 0 jobs wait there." in answer.out
+    assert "WARNING  paused: The queue 'default' is paused. 0 jobs wait there." in answer.out
 
 
 def test_workers_that_are_all_quiet(worker: TinyWorker, jobs_command: Run):

@@ -61,6 +61,7 @@ def test_a_step_that_nobody_has_is_sent_again(stage: Stage, ledger: Ledger):
     lose(last.id)
     (finding,) = found()
     assert (finding.code, finding.ids) == ("step lost", (last.id,))
+    assert finding.text.startswith("One step was lost on the way")
     mend()
     assert found() == []
     stage.work()
@@ -91,6 +92,7 @@ def test_a_workflow_in_which_nothing_is_under_way_goes_on(stage: Stage, ledger: 
     Workflow.objects.using(settings.database).update(remaining=1, finished_at=None)
     (finding,) = found()
     assert finding.code == "workflow stalled"
+    assert finding.text.startswith("One workflow has not finished")
     mend()
     stage.work()
     assert found() == []

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from django_jobs.models.result import JobResult
 from django_jobs.results.base import Record
+from django_jobs.results.sql import digits
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -48,7 +49,7 @@ def as_rows(records: Sequence[Record], connection: BaseDatabaseWrapper) -> list[
     """Return rows for a database that keeps a UUID as 32 digits and a moment without its zone."""
     columns: list[Sequence[Any]] = list(zip(*records, strict=True))
     for index in UUIDS:
-        columns[index] = [None if value is None else value.replace("-", "") for value in columns[index]]
+        columns[index] = [digits(value) for value in columns[index]]
     to_text = moment_writer(connection)
     for index in MOMENTS:
         columns[index] = [None if value is None else to_text(value) for value in columns[index]]

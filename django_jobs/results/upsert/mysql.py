@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import IntegrityError, transaction
 
 from django_jobs.results.base import Record
+from django_jobs.results.sql import marks
 from django_jobs.results.upsert.columns import COLUMNS, TABLE, TOUCHED, as_rows, assignments
 from django_jobs.results.upsert.guard import wins
 
@@ -27,7 +28,7 @@ _DUPLICATE = 1062
 _LOOK = f"SELECT id FROM {TABLE} WHERE id IN ("  # noqa: S608
 _LOCK = f"SELECT id, fence, state FROM {TABLE} WHERE id IN ("  # noqa: S608
 _INSERT = f"INSERT INTO {TABLE} ({', '.join(COLUMNS)}) VALUES "  # noqa: S608
-_VALUES = f"({', '.join(['%s'] * len(COLUMNS))})"
+_VALUES = f"({marks(len(COLUMNS))})"
 _UPDATE = f"UPDATE {TABLE} SET {assignments('%s', '{0}', 'CONCAT({0}, {1})')} WHERE id = %s"  # noqa: S608
 _TOUCH = (
     f"UPDATE {TABLE} SET {', '.join(f'{n} = %s' for n in TOUCHED)}, started_at = COALESCE(%s, started_at) WHERE id = %s"  # noqa: S608

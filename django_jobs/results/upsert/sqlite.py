@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 
 from django_jobs.results.base import Record
+from django_jobs.results.sql import marks
 from django_jobs.results.upsert.columns import COLUMNS, TABLE, TOUCHED, as_rows, assignments
 from django_jobs.results.upsert.guard import GUARD
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
 _INSERT = (
-    f"INSERT INTO {TABLE} AS kept ({', '.join(COLUMNS)}) VALUES ({', '.join(['%s'] * len(COLUMNS))})"  # noqa: S608
+    f"INSERT INTO {TABLE} AS kept ({', '.join(COLUMNS)}) VALUES ({marks(len(COLUMNS))})"  # noqa: S608
     " ON CONFLICT (id) DO UPDATE SET"
 )
 _WRITE = f"{_INSERT} {assignments('excluded.{0}', 'kept.{0}', '{0} || {1}')} WHERE {GUARD}"

@@ -8,13 +8,10 @@ from uuid import UUID
 from django_jobs import clock
 from django_jobs.models.result import JobResult
 from django_jobs.models.workflow import Workflow, WorkflowBarrier, WorkflowMember, WorkflowScope, WorkflowStep
+from django_jobs.results.sql import batches
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
-
-
-#: Ids of one statement.
-_BATCH = 500
 
 
 def prune(cursor: CursorWrapper, using: str, limit: int) -> int:
@@ -48,8 +45,8 @@ def _delete(using: str, workflow_id: UUID, limit: int) -> int:
         return done
     steps = WorkflowStep.objects.using(using).filter(workflow_id=workflow_id)
     keys = list(steps.values_list("pk", flat=True)[: limit - done])
-    for start in range(0, len(keys), _BATCH):
-        done += WorkflowStep.objects.using(using).filter(pk__in=keys[start : start + _BATCH])._raw_delete(using)
+    for some in batches(keys):
+        done += WorkflowStep.objects.using(using).filter(pk__in=some)._raw_delete(using)
     if done >= limit:
         return done
     done += WorkflowScope.objects.using(using).filter(workflow_id=workflow_id)._raw_delete(using)
@@ -61,10 +58,7 @@ def _delete_results(using: str, workflow_id: UUID, limit: int) -> int:
     results = JobResult.objects.using(using).filter(workflow_id=workflow_id, expires_at__lte=clock.stamp())
     # FAILURE and REVOKED before SUCCESS: when a part is gone, nothing is left that could be sent again.
     keys = list(results.order_by("state").values_list("pk", flat=True)[:limit])
-    return sum(
-        JobResult.objects.using(using).filter(pk__in=keys[start : start + _BATCH])._raw_delete(using)
-        for start in range(0, len(keys), _BATCH)
-    )
+    return sum(JobResult.objects.using(using).filter(pk__in=some)._raw_delete(using) for some in batches(keys))
 
 
 def _delete_barriers(using: str, workflow_id: UUID, limit: int) -> int:

@@ -16,22 +16,12 @@ from django_jobs.canvas.records import Join, Plan, Scope
 from django_jobs.conf import settings
 from django_jobs.models.workflow import Workflow
 from django_jobs.results.outbox import Ask, Run
+from django_jobs.results.sql import among, among_numbers, for_update, id_of, id_writer
 from django_jobs.results.upsert.columns import TABLE as RESULTS
 from django_jobs.results.workflows import codec, pruning
 from django_jobs.results.workflows.base import BaseWorkflows, Changes, Head, KeptBarrier, KeptStep, Member
 from django_jobs.results.workflows.codec import STEP_COLUMNS
-from django_jobs.results.workflows.tables import (
-    BARRIERS,
-    MEMBERS,
-    SCOPES,
-    STEPS,
-    among,
-    among_numbers,
-    for_update,
-    id_of,
-    id_writer,
-    sees_the_past,
-)
+from django_jobs.results.workflows.tables import BARRIERS, MEMBERS, SCOPES, STEPS, sees_the_past
 
 if TYPE_CHECKING:
     from collections.abc import Callable

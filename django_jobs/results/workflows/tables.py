@@ -11,17 +11,13 @@ from django.db import models
 from django_jobs.models.fields import OrderedUUIDField
 from django_jobs.models.workflow import WorkflowBarrier, WorkflowMember, WorkflowScope, WorkflowStep
 from django_jobs.results.arrays import plain, texts
+from django_jobs.results.sql import ARRAY, among, batches, id_of, id_writer, marks, rows_of_one
 from django_jobs.transactions import is_stricter
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
-#: Values of one statement: ids that are asked for, or rows that are inserted; SQLite takes 999 parameters in its oldest
-#: versions.
-BATCH = 500
-_SQLITE_PARAMETERS = 900
-#: The same where they are arrays.
-ARRAY = 5000
+#: Texts of one statement together.
 ARRAY_BYTES = 2 * 1024 * 1024
 
 
@@ -43,11 +39,8 @@ class Table:
                 cursor.execute(self._insertion_of_arrays, self._arrays(some))
             return
         to_id = id_writer(cursor)
-        width = len(self.columns)
-        size = BATCH if cursor.db.vendor != "sqlite" else max(1, _SQLITE_PARAMETERS // width)
-        for start in range(0, len(rows), size):
+        for some in batches(rows, rows_of_one(cursor, len(self.columns))):
             values: list[Any] = []
-            some = rows[start : start + size]
             for row in some:
                 changed = list(row)
                 for index in self._uuids:
@@ -82,7 +75,7 @@ class Table:
 
     @lru_cache(maxsize=128)  # noqa: B019 - there are as many as there are tables
     def _insertion(self, count: int) -> str:
-        one = f"({', '.join(['%s'] * len(self.columns))})"
+        one = f"({marks(len(self.columns))})"
         return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES {', '.join([one] * count)}"  # noqa: S608
 
     def select(
@@ -130,50 +123,6 @@ def _selection(table: str, columns: tuple[str, ...], column: str, condition: str
     return f"SELECT {', '.join(columns)} FROM {table} WHERE {column} {condition} {more}"  # noqa: S608
 
 
-def among(cursor: CursorWrapper, ids: Sequence[str]) -> Iterator[tuple[str, list[Any]]]:
-    """Give the conditions that a column is one of these ids, each with its values, in their order."""
-    if cursor.db.vendor == "postgresql":
-        return _among(cursor, ids, "uuid")
-    to_id = id_writer(cursor)
-    return _among(cursor, [to_id(one) for one in ids], "uuid")
-
-
-def among_numbers(cursor: CursorWrapper, numbers: Sequence[int]) -> Iterator[tuple[str, list[Any]]]:
-    """Give the same of numbers."""
-    return _among(cursor, numbers, "bigint")
-
-
-def _among(cursor: CursorWrapper, values: Sequence[Any], type_: str) -> Iterator[tuple[str, list[Any]]]:
-    if cursor.db.vendor == "postgresql":
-        for start in range(0, len(values), ARRAY):
-            yield f"= ANY(%s::{type_}[])", [plain(values[start : start + ARRAY])]
-        return
-    for start in range(0, len(values), BATCH):
-        some = list(values[start : start + BATCH])
-        yield f"IN ({marks(len(some))})", some
-
-
-@lru_cache(maxsize=128)
-def marks(count: int) -> str:
-    """Return so many marks for parameters."""
-    return ", ".join(["%s"] * count)
-
-
-def id_writer(cursor: CursorWrapper) -> Any:
-    """Return what turns an id, or None, into what the database takes."""
-    if cursor.db.vendor == "postgresql":
-        return lambda value: value
-    return lambda value: None if value is None else value.replace("-", "")
-
-
-def id_of(value: Any) -> str | None:
-    """Return an id from what the driver gave: a UUID, or 32 digits."""
-    if value is None:
-        return None
-    text = str(value)
-    return text if len(text) == 36 else f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
 def sees_the_past(cursor: CursorWrapper) -> bool:
     """
     Say whether a query sees what was there when its transaction began: that of an atomic job, on MySQL or MariaDB, in a
@@ -181,8 +130,3 @@ def sees_the_past(cursor: CursorWrapper) -> bool:
     """
     level = getattr(cursor.db, "isolation_level", None)
     return cursor.db.vendor == "mysql" and cursor.db.in_atomic_block and is_stricter(level)
-
-
-def for_update(cursor: CursorWrapper) -> str:
-    """Return what locks rows. SQLite has no row locks and needs none: a transaction of ours holds its write lock."""
-    return "FOR UPDATE" if cursor.db.features.has_select_for_update else ""
