@@ -7,7 +7,7 @@ run is told to end, so nothing waits for ever.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -23,6 +23,13 @@ class Tally(NamedTuple):
     failed: int = 0
     #: The step whose failure was reported first.
     cause: str | None = None
+
+
+class Arrival(NamedTuple):
+    """A member that has ended: its place in the barrier, and the step or barrier that has its value."""
+
+    position: int
+    source: str
 
 
 class Book(Protocol):
@@ -44,11 +51,11 @@ class Book(Protocol):
         """Return the steps whose ``entry`` is this barrier."""
         ...
 
-    def report(self, join: Join, source: str, cause: str | None) -> Tally | None:
+    def report(self, barrier_id: str, members: Sequence[Arrival], cause: str | None) -> Tally | None:
         """
-        Note how a member ended: with the value of the step or barrier ``source``, or failed because of the step
-        ``cause``. Return what the barrier knows now, or None when this member has reported already, or the barrier is
-        resolved: nothing follows from it then.
+        Note how members ended: with the value of their step or barrier, or failed because of the step ``cause``. Return
+        what the barrier knows now, or None when all of them have reported already, or the barrier is resolved: nothing
+        follows from it then.
         """
         ...
 
@@ -119,10 +126,10 @@ def follow(book: Book, step: Opener, *, failed: bool, quiet: bool = False) -> Fo
     return walk.finish()
 
 
-def report(book: Book, join: Join, source: str) -> Following:
-    """Say what follows when a member is reported as successful whose report was lost to a barrier that had failed."""
+def report(book: Book, barrier_id: str, members: Sequence[Arrival]) -> Following:
+    """Say what follows when members of a barrier have ended well: nothing, unless it was the last of them."""
     walk = _Walk(book)
-    walk.tell(join, source)
+    walk.report(barrier_id, members, None)
     return walk.finish()
 
 
@@ -160,12 +167,8 @@ class _Walk:
             elif item.is_unreachable:
                 self._skip_barrier(item.continuation.barrier, item)
             else:
-                self._report(item.continuation, item)
+                self._report_one(item.continuation, item)
         return self.following
-
-    def tell(self, join: Join, source: str) -> None:
-        """Report a value to a barrier."""
-        self._todo.append(_Item(join, source))
 
     def go_on(
         self,
@@ -208,13 +211,17 @@ class _Walk:
             case Then(target):
                 self.following.opened.append(Opened(target, item.source))
             case Join() as join:
-                self._report(join, item)
+                self._report_one(join, item)
 
-    def _report(self, join: Join, item: _Item) -> None:
-        tally = self.book.report(join, item.source, item.cause)
+    def _report_one(self, join: Join, item: _Item) -> None:
+        self.report(join.barrier, [Arrival(join.index, item.source)], item.cause)
+
+    def report(self, barrier_id: str, members: Sequence[Arrival], cause: str | None) -> None:
+        """Report to a barrier, and open it, or let it fail, if what it knows now says so."""
+        tally = self.book.report(barrier_id, members, cause)
         if tally is None:
             return
-        barrier = self.book.barrier(join.barrier)
+        barrier = self.book.barrier(barrier_id)
         fails = tally.failed > barrier.allow_failures
         if tally.reported == barrier.size or (fails and barrier.on_member_failure == "fail_fast"):
             self.resolve(barrier, tally.cause if fails else None)

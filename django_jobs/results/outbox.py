@@ -57,6 +57,13 @@ class Kept(NamedTuple):
     relays: int = 0
 
 
+class Standing(NamedTuple):
+    """How a job stands that is in the outbox: its attempt, and how often it was handed to the broker."""
+
+    generation: int
+    relays: int
+
+
 class Again(NamedTuple):
     """A job whose attempt has ended and that is to run again: with this body, at this moment."""
 
@@ -188,6 +195,19 @@ class Outbox:
     def get_many(self, job_ids: Sequence[str]) -> dict[str, Kept]:
         """Return those of these jobs that are here."""
         return {job.id: job for job in self._ask(lambda cursor: _select(cursor, job_ids))} if job_ids else {}
+
+    def standings(self, job_ids: Sequence[str]) -> dict[str, Standing]:
+        """Return how those of these jobs stand that are here, at less than the price of their messages."""
+
+        def read(cursor: CursorWrapper) -> dict[str, Standing]:
+            found: dict[str, Standing] = {}
+            column = "id::text" if cursor.db.vendor == "postgresql" else "id"
+            for condition, ids in among(cursor, job_ids):
+                cursor.execute(f"SELECT {column}, generation, relays FROM {_TABLE} WHERE id {condition}", ids)  # noqa: S608
+                found.update((str(id_of(row[0])), Standing(row[1], row[2])) for row in cursor.fetchall())
+            return found
+
+        return self._ask(read) if job_ids else {}
 
     def lock(self, job_id: str) -> Kept | None:
         """Return a job that nobody relays or settles until the end of the transaction that is open."""

@@ -36,8 +36,8 @@ from django_jobs.outcome import (
     plain,
 )
 from django_jobs.registry import registry
-from django_jobs.results.base import BaseStore, Record, Settled
-from django_jobs.results.outbox import Again, Kept
+from django_jobs.results.base import GENERATION_BITS, BaseStore, Record, Settled
+from django_jobs.results.outbox import Again, Kept, Standing
 from django_jobs.results.recording import record_of, record_of_undecodable
 from django_jobs.states import TERMINAL_STATES, State
 from django_jobs.worker import announce
@@ -285,18 +285,25 @@ class Settler:
         none of them may run.
         """
         plan, to_run = Plan(), []
-        kept = self._kept([claimed for claimed in jobs if claimed.body.startswith(OUTBOX_MARK)])
+        outbox = self._store.outbox
+        marked = [] if outbox is None else [claimed.id for claimed in jobs if claimed.body.startswith(OUTBOX_MARK)]
+        standings = {} if outbox is None else outbox.standings(marked)
+        ended = set(marked) - standings.keys()
+        later = [job_id for job_id, standing in standings.items() if standing.generation]
+        kept = outbox.get_many(later) if outbox is not None and later else {}
         until_ms = self._continuity.doubtful_until_ms
         suspects = [
             claimed.id
             for claimed in jobs
-            if claimed.deliveries or claimed.moment_ms <= until_ms or _was_relayed_again(kept, claimed)
+            if claimed.deliveries or claimed.moment_ms <= until_ms or _was_relayed_again(standings, claimed)
         ]
         rows = self._store.settled(suspects) if suspects else {}
         for claimed in jobs:
-            if claimed.id in kept and kept[claimed.id] is None:
+            if claimed.id in ended:
                 plan.acks.append(claimed)
-            elif not _has_gone_on(plan, claimed, rows.get(claimed.id), kept.get(claimed.id)):
+            elif not _has_gone_on(
+                plan, claimed, rows.get(claimed.id), kept.get(claimed.id), outboxed=claimed.id in standings
+            ):
                 to_run.append(claimed)
         if plan.ended:
             self._record_once(plan)
@@ -306,18 +313,14 @@ class Settler:
         self._apply(plan)
         return to_run
 
-    def _kept(self, jobs: Sequence[Claimed]) -> dict[str, Kept | None]:
-        """Return the rows of jobs that are marked to have one in the outbox; None: it is gone, the job has ended."""
-        outbox = self._store.outbox
-        if outbox is None or not jobs:
-            return {}
-        found = outbox.get_many([claimed.id for claimed in jobs])
-        return {claimed.id: found.get(claimed.id) for claimed in jobs}
 
+def _has_gone_on(plan: Plan, claimed: Claimed, row: Settled | None, kept: Kept | None, *, outboxed: bool) -> bool:
+    """
+    Say whether the attempt that was claimed is over, and add to the plan what is to be done with it.
 
-def _has_gone_on(plan: Plan, claimed: Claimed, row: Settled | None, kept: Kept | None) -> bool:
-    """Say whether the attempt that was claimed is over, and add to the plan what is to be done with it."""
-    generation = -1 if row is None else row.fence >> 16
+    ``kept``: what the outbox has of a job that has been sent again.
+    """
+    generation = -1 if row is None else row.fence >> GENERATION_BITS
     here = _generation_of(claimed) if row is not None or kept is not None else 0
     if kept is not None and kept.generation > here:
         plan.retries.append(Retry(claimed, kept.body, max(0, (kept.eta_ms or 0) - clock.now_ms())))
@@ -326,7 +329,7 @@ def _has_gone_on(plan: Plan, claimed: Claimed, row: Settled | None, kept: Kept |
         return False
     if row.is_terminal:
         plan.acks.append(claimed)
-        if kept is not None:
+        if outboxed:
             plan.ended.append((claimed.id, here))
         return True
     if row.message is not None and (row.state in _WAITING or generation > here):
@@ -350,9 +353,9 @@ def _following(claimed: Claimed, job: Job, outcome: Outcome) -> Retry | None:
     return Retry(claimed, following.encode(), delay_ms)
 
 
-def _was_relayed_again(kept: Mapping[str, Kept | None], claimed: Claimed) -> bool:
-    row = kept.get(claimed.id)
-    return row is not None and row.relays > 1
+def _was_relayed_again(standings: Mapping[str, Standing], claimed: Claimed) -> bool:
+    standing = standings.get(claimed.id)
+    return standing is not None and standing.relays > 1
 
 
 def _outboxed(finished: Finished) -> tuple[str, int]:

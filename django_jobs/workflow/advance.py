@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from django_jobs import clock, dispatch
-from django_jobs.canvas.opening import ErrorCall, Following, Opened, begin, follow, report
+from django_jobs.canvas.opening import Arrival, ErrorCall, Following, Opened, begin, follow, report
 from django_jobs.canvas.plan import plan
 from django_jobs.canvas.records import UNREADABLE, Join, KeptErrback, Plan, Step
 from django_jobs.canvas.signature import Signature
@@ -93,7 +94,7 @@ class Advance:
     def report(self, workflow_id: str, join: Join, source: str) -> None:
         """Report the value of a step or barrier to a barrier that was opened again."""
         self.book.workflow_id = workflow_id
-        self._take(report(self.book, join, source), workflow_id)
+        self._take(report(self.book, join.barrier, [Arrival(join.index, source)]), workflow_id)
 
     def replace(self, record: Record, made: Plan) -> None:
         """Start a plan in the place of a step that has made room for it, or of a job that stands alone."""
@@ -114,6 +115,7 @@ class Advance:
         """Write and send all that follows. ``is_sending``: somebody sends it, who is told what middleware raises."""
         to_send: list[Job] = []
         while self._ends or self._opened:
+            self._report_values()
             while self._ends:
                 self._follow(*self._ends.popleft())
             jobs = self._make_jobs()
@@ -134,14 +136,31 @@ class Advance:
             before = next((job.headers for job in jobs if job.id == passed[0].id), {})
             self.added_headers = {name: value for name, value in passed[0].headers.items() if before.get(name) != value}
 
+    def _report_values(self) -> None:
+        """Take the members that have ended well together: of a large canvas that is most of what ends."""
+        arrived: dict[tuple[str, str], list[Arrival]] = {}
+        others: deque[tuple[KeptStep | Step, bool, bool]] = deque()
+        for end in self._ends:
+            step, failed, _ = end
+            place = step.continuation
+            if failed or step.callbacks or not isinstance(place, Join):
+                others.append(end)
+            else:
+                arrived.setdefault((step.workflow_id, place.barrier), []).append(Arrival(place.index, step.id))
+        self._ends = others
+        self.book.is_failing = False
+        for (workflow_id, barrier_id), members in arrived.items():
+            self.book.workflow_id = workflow_id
+            self.book.changes.count(workflow_id, remaining=-len(members))
+            with _as_far_as_known(f"the step {members[-1].source}"):
+                self._take(report(self.book, barrier_id, members), workflow_id)
+
     def _follow(self, step: KeptStep | Step, failed: bool, quiet: bool) -> None:
         self.book.workflow_id, self.book.is_failing = step.workflow_id, failed
         self.book.changes.count(step.workflow_id, remaining=-1, failed=int(failed))
         quiet = quiet or self._heads[step.workflow_id].is_revoked
-        try:
+        with _as_far_as_known(f"the step {step.id}"):
             self._take(follow(self.book, step, failed=failed, quiet=quiet), step.workflow_id)
-        except LookupError as error:  # somebody has deleted rows: the end is recorded all the same
-            logger.error("What follows %s[%s] is not known: %s", making.task_of(step), step.id, error)  # noqa: TRY400
 
     def _take(self, following: Following, workflow_id: str) -> None:
         for one in following.opened:
@@ -252,6 +271,15 @@ class Advance:
                 # It was revoked while it waited, and counted then.
                 self.book.changes.count(record.workflow_id, remaining=1)
         self._records = []
+
+
+@contextmanager
+def _as_far_as_known(step: str) -> Iterator[None]:
+    """Let the end of a step be recorded although somebody has deleted rows of what follows it."""
+    try:
+        yield
+    except LookupError as error:
+        logger.error("What follows %s is not known: %s", step, error)  # noqa: TRY400
 
 
 def _without(jobs: Sequence[Job], passed: Sequence[Job]) -> list[Job]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from django_jobs import clock
-from django_jobs.canvas.opening import Tally
+from django_jobs.canvas.opening import Arrival, Tally
 from django_jobs.canvas.records import Barrier, Join, Plan, Scope, Step, Then
 from django_jobs.results.workflows import BaseWorkflows, Changes, KeptBarrier, KeptStep, Member
 
@@ -45,18 +45,13 @@ class StoredBook:
         ``trusting``: they have not reported to their barriers before. If one has, for somebody has deleted the row that
         says how it ended, the database refuses the second report (IntegrityError), and the transaction with it.
         """
-        steps = self._workflows.ended([one for one in step_ids if one not in self._steps])
+        steps = self._workflows.steps([one for one in step_ids if one not in self._steps])
         self._steps |= steps
-        ended = [steps[one] for one in step_ids if one in steps]
-        joins = [place for step in ended for place in (step.continuation, *step.callbacks) if isinstance(place, Join)]
+        places = [place for step in steps.values() for place in (step.continuation, *step.callbacks)]
+        joins = [place for place in places if isinstance(place, Join)]
         self._barriers |= self._workflows.barriers(sorted({join.barrier for join in joins} - self._barriers.keys()))
-        nexts = [
-            place.target
-            for step in steps.values()
-            for place in (step.continuation, *step.callbacks)
-            if isinstance(place, Then) and not place.fan_out and place.target not in self._steps
-        ]
-        self._steps |= self._workflows.steps(nexts, texts=True)
+        nexts = {place.target for place in places if isinstance(place, Then) and not place.fan_out}
+        self._steps |= self._workflows.steps(sorted(nexts - self._steps.keys()), texts=True)
         if not trusting:
             self._reported |= self._workflows.reported(joins)
         self._asked.update((join.barrier, join.index) for join in joins)
@@ -128,26 +123,29 @@ class StoredBook:
             self._entries[barrier_id] = found
         return self._entries[barrier_id]
 
-    def report(self, join: Join, source: str, cause: str | None) -> Tally | None:
-        """Note how a member ended. None: it has reported already, or its barrier is resolved."""
-        kept, key = self._kept(join.barrier), (join.barrier, join.index)
-        if kept.resolved_ms is not None or self._has_reported(join):
+    def report(self, barrier_id: str, members: Sequence[Arrival], cause: str | None) -> Tally | None:
+        """Note how members ended. None: all of them have reported already, or their barrier is resolved."""
+        kept = self._kept(barrier_id)
+        if kept.resolved_ms is not None:
             return None
-        self._reported.add(key)
-        self.changes.members.append(Member(join.barrier, join.index, source, cause))
+        new = [one for one in members if not self._has_reported(barrier_id, one.position)]
+        if not new:
+            return None
+        self._reported.update((barrier_id, one.position) for one in new)
+        self.changes.members += [Member(barrier_id, one.position, one.source, cause) for one in new]
         kept = kept._replace(
-            reported=kept.reported + 1,
-            failed=kept.failed + (cause is not None),
+            reported=kept.reported + len(new),
+            failed=kept.failed + (0 if cause is None else len(new)),
             cause=kept.cause or cause,
         )
         self._change(kept)
         return Tally(kept.reported, kept.failed, kept.cause)
 
-    def _has_reported(self, join: Join) -> bool:
-        key = (join.barrier, join.index)
-        if join.barrier not in self._unreported and key not in self._asked and key not in self._reported:
+    def _has_reported(self, barrier_id: str, index: int) -> bool:
+        key = (barrier_id, index)
+        if barrier_id not in self._unreported and key not in self._asked and key not in self._reported:
             self._asked.add(key)
-            self._reported |= self._workflows.reported([join])
+            self._reported |= self._workflows.reported([Join(barrier_id, index)])
         return key in self._reported
 
     def resolve(self, barrier_id: str, cause: str | None) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django_jobs.canvas import Expression, Signature
-from django_jobs.canvas.opening import Following, Tally, begin, follow
+from django_jobs.canvas.opening import Arrival, Following, Tally, begin, follow
 from django_jobs.canvas.plan import plan
 from django_jobs.canvas.records import Barrier, Join, Plan, Scope, Step
 from tests.canvas.evaluate import BARRIER, FAILED, World, label_of
@@ -50,14 +50,15 @@ class MemoryBook:
     def entries(self, barrier_id: str) -> Iterable[Step]:
         return self._entries[barrier_id]
 
-    def report(self, join: Join, source: str, cause: str | None) -> Tally | None:
-        members = self.members[join.barrier]
-        assert 0 <= join.index < self.barriers[join.barrier].size
-        if join.barrier in self.resolved or join.index in members:
+    def report(self, barrier_id: str, members: Sequence[Arrival], cause: str | None) -> Tally | None:
+        known = self.members[barrier_id]
+        assert all(0 <= one.position < self.barriers[barrier_id].size for one in members)
+        new = {one.position: (one.source, cause) for one in members if one.position not in known}
+        if barrier_id in self.resolved or not new:
             return None
-        members[join.index] = (source, cause)
-        causes = [told for _, told in members.values() if told is not None]
-        return Tally(len(members), len(causes), causes[0] if causes else None)
+        known |= new
+        causes = [told for _, told in known.values() if told is not None]
+        return Tally(len(known), len(causes), causes[0] if causes else None)
 
     def resolve(self, barrier_id: str, cause: str | None) -> None:
         assert barrier_id not in self.resolved, "a barrier is resolved once"

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from django_jobs.canvas.expression import from_dict
-from django_jobs.canvas.records import Barrier, Continuation, Join, Plan, Scope, Then
+from django_jobs.canvas.records import Barrier, Continuation, Join, Plan, Scope
 from django_jobs.canvas.signature import Signature
 from django_jobs.serializers import load_packed
 
@@ -167,12 +167,6 @@ class BaseWorkflows(abc.ABC):
     @abc.abstractmethod
     def steps(self, step_ids: Sequence[str], *, texts: bool = False) -> dict[str, KeptStep]:
         """Return steps; ``texts``: with their signatures."""
-
-    def ended(self, step_ids: Sequence[str]) -> dict[str, KeptStep]:
-        """Return steps that have ended, with those that follow them at once; of these the signatures, too."""
-        steps = self.steps(step_ids)
-        targets = {step.continuation.target for step in steps.values() if isinstance(step.continuation, Then)}
-        return self.steps(sorted(targets - steps.keys()), texts=True) | steps
 
     @abc.abstractmethod
     def steps_of(self, workflow_id: str) -> list[KeptStep]:

@@ -110,19 +110,19 @@ def step_of(row: tuple[Any, ...], text: str = "") -> KeptStep:
         opened, source,
     ) = row  # fmt: skip
     return KeptStep(
-        id=step_id,
-        workflow_id=workflow_id,
-        task=task,
-        continuation=continuation_of(target, position),
-        callbacks=_callbacks_in(callbacks) if callbacks else (),
-        entry=entry,
-        takes_value=bool(takes_value),
-        scopes=ids_in(scopes),
-        leads=ids_in(leads),
-        opened_ms=opened,
-        source=source or None,
-        cause=cause,
-        text=text,
+        step_id,
+        workflow_id,
+        task,
+        None if target is None else continuation_of(target, position),
+        _callbacks_in(callbacks) if callbacks else (),
+        entry,
+        bool(takes_value),
+        ids_in(scopes) if scopes else (),
+        ids_in(leads) if leads else (),
+        opened,
+        source or None,
+        cause,
+        text,
     )
 
 

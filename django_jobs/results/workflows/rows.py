@@ -8,7 +8,6 @@ from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import connections
 from django.db.models import F
 
 from django_jobs import clock
@@ -45,11 +44,6 @@ _OPEN = (
     " ORDER BY s.opened, s.id LIMIT %s"
 )
 _NAME_LENGTH = 255
-_ENDED = (
-    f"SELECT {', '.join(STEP_COLUMNS)}, '' FROM {STEPS.name} WHERE id {{condition}} UNION ALL"  # noqa: S608
-    f" SELECT {', '.join(STEP_COLUMNS)}, signature FROM {STEPS.name} WHERE id IN"
-    f" (SELECT target FROM {STEPS.name} WHERE id {{condition}} AND position IS NULL)"
-)
 
 
 class Workflows(BaseWorkflows):
@@ -161,21 +155,6 @@ class Workflows(BaseWorkflows):
             rows = STEPS.select(cursor, "id", step_ids, columns=columns, more=self._now(cursor))
             width = len(STEP_COLUMNS)
             return {row[0]: codec.step_of(row[:width], row[width] if texts else "") for row in rows}
-
-        return self._ask(read) if step_ids else {}
-
-    def ended(self, step_ids: Sequence[str]) -> dict[str, KeptStep]:
-        """Return steps that have ended, with those that follow them at once."""
-        if connections[self._using].vendor == "mysql":  # the parts of a union cannot be locked
-            return super().ended(step_ids)
-
-        def read(cursor: CursorWrapper) -> dict[str, KeptStep]:
-            found: dict[str, KeptStep] = {}
-            for condition, values in among(cursor, step_ids):
-                cursor.execute(_ENDED.format(condition=condition), [*values, *values])
-                rows = STEPS.rows(cursor, (*STEP_COLUMNS, "signature"))
-                found |= {row[0]: codec.step_of(row[:-1], row[-1]) for row in rows}
-            return found
 
         return self._ask(read) if step_ids else {}
 
