@@ -74,7 +74,7 @@ def record(
     workflows = store.workflows
     if workflows is None or not concerns(records, replaced):
         bare = [one._replace(workflow_id=one.workflow_id or None) for one in records]
-        return store.write(bare, trusting=trusting).stayed
+        return store.write(bare, trusting=True).stayed if trusting else store.record(bare)
     known = _certain(workflows, records)
     if trusting:
         return _follow(store, workflows, known, replaced, trusting=True)

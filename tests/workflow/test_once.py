@@ -14,6 +14,7 @@ from django_jobs.conf import settings
 from django_jobs.exceptions import StoreUnavailable
 from django_jobs.execution import Delivery, execute
 from django_jobs.models import Workflow
+from django_jobs.results import get_store
 from django_jobs.results.workflows.rows import Workflows
 from django_jobs.worker.slots import Finished, read
 from django_jobs.workflow.inputs import inputs_of
@@ -78,6 +79,20 @@ def test_what_runs_again_opens_nothing_again(worker: TinyWorker):
     get_broker().release([one.claimed for one in batch], started=True)  # its acknowledgement was lost
     worker.work()
     assert (handle.get(timeout=0), heard) == (1, [(1,), (1, "next")])
+
+
+def test_a_member_that_ends_again_is_counted_once(worker: TinyWorker):
+    """Somebody has deleted the row of its result meanwhile: only its report says that it has ended."""
+    handle = chord([hear.s(1), hear.s(2), hear.s(3)], hear.s()).delay()
+    batch = run(worker)
+    get_broker().ack(worker.settler.settle(batch[:1]))
+    get_store().forget([batch[0].claimed.id])
+    get_broker().ack(worker.settler.settle(batch[:2]))
+    assert handle.state == "BLOCKED"
+    get_broker().ack(worker.settler.settle(batch[2:]))
+    worker.work()
+    assert handle.get(timeout=0) == [1, 2, 3]
+    assert heard[3:] == [([1, 2, 3],)]
 
 
 def test_a_rollback_leaves_nothing_of_a_workflow(worker: TinyWorker):
