@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from django_jobs.workflow.recording import concerns, record
+from django_jobs.workflow.recording import NotReplaceable, concerns, record, record_replaced
 from django_jobs.workflow.resuming import resume
 from django_jobs.workflow.revoking import close, revoke_waiting
 from django_jobs.workflow.starting import start, workflows_of
 
-__all__ = ["close", "concerns", "record", "resume", "revoke_waiting", "start", "workflows_of"]
+__all__ = [
+    "NotReplaceable", "close", "concerns", "record", "record_replaced", "resume", "revoke_waiting", "start",
+    "workflows_of",
+]  # fmt: skip

@@ -51,6 +51,29 @@ def record(store: BaseStore, records: Sequence[Record], replaced: Replacements =
     return _by_parts(store, workflows, _certain(workflows, records), replaced)
 
 
+class NotReplaceable(Exception):
+    """What was to take the place of a job cannot: ``__cause__`` says why."""
+
+
+def record_replaced(store: BaseStore, one: Record, expression: Expression) -> list[str]:
+    """
+    Write the end of a job that has made room for a canvas, with all that it has changed itself in this transaction.
+
+    Raises NotReplaceable for a canvas that cannot be sent: the transaction is to be rolled back then.
+    """
+    workflows = store.workflows
+    assert workflows is not None
+    try:
+        with store.savepoint():
+            return _follow(store, workflows, [one], {one.id: expression})
+    except (StoreUnavailable, BrokerUnavailable):
+        raise
+    except Exception as error:
+        if not transactions.is_about_data(error):
+            raise
+        raise NotReplaceable from error
+
+
 def _by_parts(
     store: BaseStore, workflows: BaseWorkflows, records: Sequence[Record], replaced: Replacements
 ) -> list[str]:
@@ -124,13 +147,10 @@ def _follow(store: BaseStore, workflows: BaseWorkflows, records: Sequence[Record
 
 
 def _replacing(advance: Advance, record: Record, replaced: Replacements, plans: dict[str, Plan]) -> Record:
-    """Plan what takes the place of a job, and return a record that tells of it; or of why it cannot be planned."""
+    """Plan what takes the place of a job, and return a record that says so. Raises what ``plan_replacement`` raises."""
     if record.id not in replaced:
         return record
-    try:
-        made = plans[record.id] = plan_replacement(advance.book.find(record.id), replaced[record.id])
-    except Exception as error:  # noqa: BLE001 - the canvas is the user's
-        return _failed(record, error)
+    made = plans[record.id] = plan_replacement(advance.book.find(record.id), replaced[record.id])
     return record._replace(meta=json.dumps({REPLACED_BY: made.result}))
 
 
