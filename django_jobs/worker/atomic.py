@@ -113,7 +113,7 @@ class Atomic:
         )
         try:
             stayed = (
-                workflow.record_replaced(self._store, record, outcome.expression)
+                workflow.record_replaced(self._store, record, outcome)
                 if isinstance(outcome, Replaced)
                 else workflow.record(self._store, [record])
             )

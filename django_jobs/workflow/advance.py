@@ -95,15 +95,23 @@ class Advance:
         self.book.workflow_id = workflow_id
         self._take(report(self.book, join, source), workflow_id)
 
-    def replace(self, record: Record, made: Plan) -> None:
-        """Start a plan in the place of a step that has made room for it, or of a job that stands alone."""
+    def replace(self, record: Record, made: Plan, headers: Mapping[str, str]) -> None:
+        """
+        Start a plan in the place of a step that has made room for it, or of a job that stands alone.
+
+        ``headers``: of that job, which become those of the workflow.
+        """
         step = self.book.find(record.id)
         if step is None:
             root_id = record.root_id or record.id
-            self._heads[made.workflow_id] = Head(made.workflow_id, 0, root_id=root_id, parent_id=record.id)
+            self._heads[made.workflow_id] = Head(
+                made.workflow_id, 0, root_id=root_id, parent_id=record.id, headers=headers
+            )  # fmt: skip
             self._workflows.create(
                 made, name=f"in place of {record.task}", root_id=root_id, parent_id=record.id, now_ms=clock.now_ms()
             )
+            if headers:
+                self._workflows.add_headers(made.workflow_id, headers)
         else:
             self.book.changes.count(step.workflow_id, remaining=-1)
             self.book.changes.moved.append(step.id)
