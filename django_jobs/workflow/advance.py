@@ -62,7 +62,7 @@ class Advance:
     def step_ended(self, step_id: str, *, failed: bool, generation: int | None = None, quiet: bool = False) -> None:
         """
         Say that a step has ended, for good, and that this is recorded. ``generation``: of its job, if that is at hand;
-        ``quiet``: not to error callbacks.
+        ``quiet``: it was followed before, and told to error callbacks.
         """
         step = self.book.find(step_id)
         if step is not None and step.workflow_id in self._heads:
@@ -145,9 +145,9 @@ class Advance:
     def _follow(self, step: KeptStep | Step, failed: bool, quiet: bool) -> None:
         self.book.workflow_id, self.book.is_failing = step.workflow_id, failed
         self.book.changes.count(step.workflow_id, remaining=-1, failed=int(failed))
-        quiet = quiet or self._heads[step.workflow_id].is_revoked
+        is_old, quiet = quiet, quiet or self._heads[step.workflow_id].is_revoked
         try:
-            self._take(follow(self.book, step, failed=failed, quiet=quiet), step.workflow_id)
+            self._take(follow(self.book, step, failed=failed, quiet=quiet, is_old=is_old), step.workflow_id)
         except LookupError as error:  # somebody has deleted rows: the end is recorded all the same
             logger.error("What follows %s[%s] is not known: %s", making.task_of(step), step.id, error)  # noqa: TRY400
 
@@ -172,9 +172,8 @@ class Advance:
 
         Once for each failure: a barrier that was opened again, and fails for what had failed before, calls nobody.
         """
-        generation = self._generation_of(call.cause)
-        call_id = derived_id(moment_of(call.id), call.id, str(generation))
-        if self._workflows.steps([call_id]) or self._workflows.barriers([call_id]):
+        call_id = self._id_of(call)
+        if call_id is None:
             return
         errback = call.errback
         try:
@@ -191,6 +190,22 @@ class Advance:
         else:
             self.book.changes.count(workflow_id, remaining=len(made.steps))
             self.begin(made, source=FAILURE_OF + call.failed)
+
+    def _id_of(self, call: ErrorCall) -> str | None:
+        """
+        Return the id of an error callback, which derives from the failure; None: it was called for that.
+
+        A barrier is told of under the same id when it fails first; after that by what of it has failed anew.
+        """
+        generation = str(self._generation_of(call.cause))
+        names: list[tuple[str, ...]] = [(generation,)]
+        if call.failed != call.cause:
+            names = [("0",)] if call.is_old else [("0",), (call.cause, generation)]
+        for name in names:
+            call_id = derived_id(moment_of(call.id), call.id, *name)
+            if not (self._workflows.steps([call_id]) or self._workflows.barriers([call_id])):
+                return call_id
+        return None
 
     def _fail_call(self, step: Step, error: Exception) -> None:
         """Record an error callback that cannot be called as a step that has failed: nothing else depends on it."""

@@ -50,7 +50,8 @@ class MemoryBook:
     def entries(self, barrier_id: str) -> Iterable[Step]:
         return self._entries[barrier_id]
 
-    def report(self, join: Join, source: str, cause: str | None) -> Tally | None:
+    def report(self, join: Join, source: str, cause: str | None, *, is_old: bool = False) -> Tally | None:
+        assert not is_old, "nothing is sent again here"
         members = self.members[join.barrier]
         assert 0 <= join.index < self.barriers[join.barrier].size
         if join.barrier in self.resolved or join.index in members:
@@ -58,6 +59,9 @@ class MemoryBook:
         members[join.index] = (source, cause)
         causes = [told for _, told in members.values() if told is not None]
         return Tally(len(members), len(causes), causes[0] if causes else None)
+
+    def failure_in(self, barrier_id: str) -> str:
+        return next(told for _, told in self.members[barrier_id].values() if told is not None)
 
     def resolve(self, barrier_id: str, cause: str | None) -> None:
         assert barrier_id not in self.resolved, "a barrier is resolved once"
