@@ -59,7 +59,13 @@ def send(
     the commit, and a rollback drops them. Raises PayloadTooLarge, and EnqueueError when the broker does not take them
     within ENQUEUE_TIMEOUT (at the commit, for jobs that waited for it), or the database does not take the outbox's.
     """
-    jobs = through_middleware(jobs)
+    return send_passed(through_middleware(jobs), using=using, on_commit=on_commit, outbox=outbox)
+
+
+def send_passed(
+    jobs: Sequence[Job], *, using: str | None = None, on_commit: bool | None = None, outbox: bool | None = None
+) -> Sequence[Job]:
+    """Send jobs that have gone through middleware; see ``send``."""
     if not jobs:
         return jobs
     alias = using or settings.database
@@ -112,9 +118,8 @@ def send_again(jobs: Sequence[Job], *, before: Callable[[], None]) -> None:
     Put jobs that have ended into the outbox anew, in the transaction that is open, and send them after its commit.
 
     Whatever becomes of this process, and of the broker: they are sent once the transaction is committed. ``before`` is
-    called right before. The jobs carry ``outbox=True`` already.
+    called right before. The jobs have gone through middleware, and carry ``outbox=True`` already.
     """
-    jobs = through_middleware(jobs)
     outbox = get_store().outbox
     assert outbox is not None
     if not jobs:

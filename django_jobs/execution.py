@@ -303,7 +303,7 @@ def outcome_of(error: BaseException, job: Job, options: TaskOptions) -> Outcome:
     if isinstance(error, Ignore):
         return Ignored()
     if isinstance(error, Replace):
-        return _replaced(error)
+        return _replaced(error, job)
     if isinstance(error, Snooze):
         return Snoozed(min(error.seconds, LONGEST_DELAY))
     if isinstance(error, Reject):
@@ -322,9 +322,9 @@ def outcome_of(error: BaseException, job: Job, options: TaskOptions) -> Outcome:
     return Failed(error_of(cause, expected=matches(cause, options.throws)), cause)
 
 
-def _replaced(replace: Replace) -> Outcome:
+def _replaced(replace: Replace, job: Job) -> Outcome:
     try:
-        return Replaced(as_expression(replace.expression, "self.replace()"))
+        return Replaced(as_expression(replace.expression, "self.replace()"), job.headers)
     except (TypeError, DecodeError) as error:
         return Failed(error_of(error), error)
 

@@ -7,7 +7,8 @@ kit's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Replaced:
     """The task asked that a canvas take its place."""
 
     expression: Expression
+    #: Of the job. What takes its place carries them, too; within a workflow, those of that.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

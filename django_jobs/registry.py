@@ -38,6 +38,8 @@ class RegisteredTask(Protocol):
     is_async: bool
     #: Of the call: without the first parameter of a bound task.
     call_signature: Signature
+    #: How many positional arguments a call without keywords may have, at least and at most.
+    positional_bounds: tuple[int, float]
     #: When it recurs by its own declaration; None: it does not.
     schedule: Schedule | None
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, cast
 
-from django.db import connections, transaction
+from django.db import IntegrityError, connections, transaction
 
 from django_jobs import workflow
 from django_jobs.async_result import AsyncResult, GroupResult
@@ -42,21 +42,42 @@ def send(expression: Expression) -> Handle | None:
         return _send_alone(expression)
     made = plan(expression)
     handle = handle_of(made)
-    known = _known(expression)
-    if known:
-        if handle is not None and handle.id in known:
-            # The same logical operation: it has been sent, with other ids for all that it does not name.
-            return GroupResult.restore(handle.id) if isinstance(handle, GroupResult) else AsyncResult(handle.id)
-        raise JobsError(f"A canvas cannot take the job_id of a job that was sent before: {', '.join(sorted(known))}.")
+    before = _sent_before(expression, handle)
+    if before is not None:
+        return before
     check_options(made)
     check_plan(made)
     using = expression.options.get("using") or settings.database
-    name = _name_of(expression)
     if using != settings.database and connections[using].in_atomic_block:
-        transaction.on_commit(lambda: workflow.start(made, name=name), using=using)
-    else:
-        workflow.start(made, name=name)
+        transaction.on_commit(lambda: _start(expression, made, handle), using=using)
+        return handle
+    return _start(expression, made, handle)
+
+
+def _start(expression: Expression, made: Plan, handle: Handle | None) -> Handle | None:
+    try:
+        workflow.start(made, name=_name_of(expression))
+    except IntegrityError:
+        # Somebody has sent a canvas with this job_id at the same moment, and was first.
+        before = _sent_before(expression, handle)
+        if before is None:
+            raise
+        return before
     return handle
+
+
+def _sent_before(expression: Expression, handle: Handle | None) -> Handle | None:
+    """
+    Return the handle of the same logical operation, if it has been sent: with other ids for all that it does not name.
+
+    Raises JobsError when ids that the canvas names are those of something else.
+    """
+    known = _known(expression)
+    if not known:
+        return None
+    if handle is not None and handle.id in known:
+        return GroupResult.restore(handle.id) if isinstance(handle, GroupResult) else AsyncResult(handle.id)
+    raise JobsError(f"A canvas cannot take the job_id of a job that was sent before: {', '.join(sorted(known))}.")
 
 
 def _send_alone(signature: Signature) -> Handle:

@@ -66,7 +66,7 @@ class Task(Composable, Generic[P, R]):
         self.call_signature = _signature_of_call(function, bind)
         _check_sensitive(self.name, self.call_signature, self.declared.get("sensitive", ()))
         self.schedule = None if schedule is None else make_schedule(schedule, self.name, self.call_signature)
-        self._positional = _positional_bounds(self.call_signature)
+        self.positional_bounds = _positional_bounds(self.call_signature)
         self._options: TaskOptions | None = None
 
     def __repr__(self) -> str:
@@ -177,7 +177,7 @@ class Task(Composable, Generic[P, R]):
     ) -> list[Job]:
         """Make the jobs of some calls, checking everything that can be wrong here, where the mistake is."""
         # So many fit without a look at their names: the cheap half of signature.bind().
-        least, most = self._positional
+        least, most = self.positional_bounds
         for args, kwargs in calls:
             if kwargs or not least <= len(args) <= most:
                 try:

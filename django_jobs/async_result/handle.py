@@ -240,7 +240,10 @@ class AsyncResult(Identified, Sent, Generic[R]):
         self._look()
         self.ended = None
         if not operations.retry([self.target_id]).done:
-            raise JobsError(f"The job {self.id} cannot be sent again: its state is {self.state}, or it was not kept.")
+            raise JobsError(
+                f"The job {self.id} cannot be sent again: its state is {self.state}, it was not kept, or a middleware"
+                " has not let it pass."
+            )
         return self
 
     def forget(self) -> None:

@@ -21,7 +21,7 @@ class Tally(NamedTuple):
 
     reported: int
     failed: int = 0
-    #: The step whose failure was reported first.
+    #: The step whose failure was reported first, of those that were not told before.
     cause: str | None = None
 
 
@@ -51,12 +51,18 @@ class Book(Protocol):
         """Return the steps whose ``entry`` is this barrier."""
         ...
 
-    def report(self, barrier_id: str, members: Sequence[Arrival], cause: str | None) -> Tally | None:
+    def report(
+        self, barrier_id: str, members: Sequence[Arrival], cause: str | None, *, is_old: bool = False
+    ) -> Tally | None:
         """
-        Note how members ended: with the value of their step or barrier, or failed because of the step ``cause``. Return
-        what the barrier knows now, or None when all of them have reported already, or the barrier is resolved: nothing
-        follows from it then.
+        Note how members ended: with the value of their step or barrier, or failed because of the step ``cause``;
+        ``is_old``: which was followed before. Return what the barrier knows now, or None when all of them have reported
+        already, or the barrier is resolved: nothing follows from it then.
         """
+        ...
+
+    def failure_in(self, barrier_id: str) -> str:
+        """Return a step whose failure was reported to a barrier."""
         ...
 
     def resolve(self, barrier_id: str, cause: str | None) -> None:
@@ -92,6 +98,8 @@ class ErrorCall(NamedTuple):
     failed: str
     #: The step whose failure is the reason: the same, if that is a step.
     cause: str
+    #: Of a barrier: has everything that failed it failed it before?
+    is_old: bool = False
 
 
 @dataclass(slots=True)
@@ -113,16 +121,16 @@ def begin(book: Book, plan: Plan) -> Following:
     return walk.finish()
 
 
-def follow(book: Book, step: Opener, *, failed: bool, quiet: bool = False) -> Following:
+def follow(book: Book, step: Opener, *, failed: bool, quiet: bool = False, is_old: bool = False) -> Following:
     """
     Say what follows a step that has ended, for good. Revoked, expired and lost are ways to fail.
 
-    ``quiet``: no error callback is called.
+    ``quiet``: no error callback is called; ``is_old``: this failure was followed before.
     """
     walk = _Walk(book, quiet=quiet)
     if failed:
         walk.call_errbacks(step.scopes, step.id, step.id)
-    walk.go_on(step, step.id, step.id if failed else None)
+    walk.go_on(step, step.id, step.id if failed else None, is_old=is_old)
     return walk.finish()
 
 
@@ -145,6 +153,8 @@ class _Item(NamedTuple):
     barrier: str | None = None
     #: Is it part of what a failure has made unreachable? Barriers there have no members that run.
     is_unreachable: bool = False
+    #: Was this failure followed before?
+    is_old: bool = False
 
 
 class _Walk:
@@ -178,20 +188,21 @@ class _Walk:
         *,
         barrier: str | None = None,
         unreachable: bool = False,
+        is_old: bool = False,
     ) -> None:
         """Follow all that comes after a step or barrier."""
         if ended.continuation is not None:
-            self._todo.append(_Item(ended.continuation, source, cause, barrier, unreachable))
-        self._todo += [_Item(callback, source, cause, barrier, unreachable) for callback in ended.callbacks]
+            self._todo.append(_Item(ended.continuation, source, cause, barrier, unreachable, is_old))
+        self._todo += [_Item(callback, source, cause, barrier, unreachable, is_old) for callback in ended.callbacks]
 
-    def resolve(self, barrier: Barrier, cause: str | None) -> None:
+    def resolve(self, barrier: Barrier, cause: str | None, *, is_old: bool = False) -> None:
         """Open a barrier, or let it fail."""
         self.book.resolve(barrier.id, cause)
         if cause is not None:
-            self.call_errbacks(barrier.scopes, barrier.id, cause)
-        self.go_on(barrier, barrier.id, cause, barrier=barrier.id)
+            self.call_errbacks(barrier.scopes, barrier.id, cause, is_old=is_old)
+        self.go_on(barrier, barrier.id, cause, barrier=barrier.id, is_old=is_old)
 
-    def call_errbacks(self, scopes: Iterable[str], failed: str, cause: str) -> None:
+    def call_errbacks(self, scopes: Iterable[str], failed: str, cause: str, *, is_old: bool = False) -> None:
         """Call the error callbacks of these scopes for a failure, each once, however often it was attached."""
         if self._quiet:
             return
@@ -202,7 +213,7 @@ class _Walk:
                 if errback not in called:
                     called.add(errback)
                     call_id = derived_id(moment_ms, "errback", failed, scope_id, str(number))
-                    self.following.errors.append(ErrorCall(call_id, errback, failed, cause))
+                    self.following.errors.append(ErrorCall(call_id, errback, failed, cause, is_old))
 
     def _pass_on(self, item: _Item) -> None:
         match item.continuation:
@@ -214,17 +225,21 @@ class _Walk:
                 self._report_one(join, item)
 
     def _report_one(self, join: Join, item: _Item) -> None:
-        self.report(join.barrier, [Arrival(join.index, item.source)], item.cause)
+        self.report(join.barrier, [Arrival(join.index, item.source)], item.cause, is_old=item.is_old)
 
-    def report(self, barrier_id: str, members: Sequence[Arrival], cause: str | None) -> None:
+    def report(self, barrier_id: str, members: Sequence[Arrival], cause: str | None, *, is_old: bool = False) -> None:
         """Report to a barrier, and open it, or let it fail, if what it knows now says so."""
-        tally = self.book.report(barrier_id, members, cause)
+        tally = self.book.report(barrier_id, members, cause, is_old=is_old)
         if tally is None:
             return
         barrier = self.book.barrier(barrier_id)
         fails = tally.failed > barrier.allow_failures
-        if tally.reported == barrier.size or (fails and barrier.on_member_failure == "fail_fast"):
+        if tally.reported < barrier.size and not (fails and barrier.on_member_failure == "fail_fast"):
+            return
+        if not fails or tally.cause is not None:
             self.resolve(barrier, tally.cause if fails else None)
+        else:
+            self.resolve(barrier, cause or self.book.failure_in(barrier.id), is_old=True)
 
     def _skip(self, then: Then, item: _Item, cause: str) -> None:
         """End what would have run, and all that would have followed."""
@@ -235,13 +250,15 @@ class _Walk:
             self._skipped.add(then.target)
             barrier = self.book.barrier(then.target)
             self.book.resolve(barrier.id, cause)
-            self.go_on(barrier, barrier.id, cause, barrier=item.barrier, unreachable=item.is_unreachable)
+            self.go_on(
+                barrier, barrier.id, cause, barrier=item.barrier, unreachable=item.is_unreachable, is_old=item.is_old
+            )
         else:
             self._end(self.book.step(then.target), item, cause, unreachable=item.is_unreachable)
 
     def _end(self, step: Opener, item: _Item, cause: str, *, unreachable: bool) -> None:
         self.following.ended.append(Ended(step.id, cause, item.barrier))
-        self.go_on(step, step.id, cause, barrier=item.barrier, unreachable=unreachable)
+        self.go_on(step, step.id, cause, barrier=item.barrier, unreachable=unreachable, is_old=item.is_old)
 
     def _skip_barrier(self, barrier_id: str, item: _Item) -> None:
         """End what follows a barrier of which no member can run, once."""
@@ -250,4 +267,4 @@ class _Walk:
         self._skipped.add(barrier_id)
         barrier = self.book.barrier(barrier_id)
         self.book.resolve(barrier_id, item.cause)
-        self.go_on(barrier, barrier_id, item.cause, barrier=item.barrier, unreachable=True)
+        self.go_on(barrier, barrier_id, item.cause, barrier=item.barrier, unreachable=True, is_old=item.is_old)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,9 +16,11 @@ from django_jobs.execution import fence_of
 from django_jobs.operations.summary import Summary, in_batches
 from django_jobs.outcome import Error
 from django_jobs.results import get_store
-from django_jobs.results.base import Record, StoredResult
+from django_jobs.results.base import Record
 from django_jobs.results.recording import event_line, history_line
 from django_jobs.states import Place, State
+
+logger = logging.getLogger("django_jobs")
 
 #: A job whose end is older has been acked, or never will be; generous, because two clocks are compared.
 JUST_ENDED_MS = 300_000
@@ -33,15 +36,18 @@ def retry(job_ids: Sequence[str], *, by: str = "") -> Summary:
     Send jobs that failed or were revoked again, with the same id and arguments and all their retries.
 
     What their last attempt said goes into their history. They wait for no moment and expire no more, and each is sent
-    once, however many operators ask for it at the same time. A broker that is away gets them when it is back: they wait
-    in the outbox. Without one (a store of your own) EnqueueError is raised then, and they are what they were.
+    once, however many operators ask for it at the same time. One that middleware does not let pass is skipped, and what
+    it was. A broker that is away gets them when it is back: they wait in the outbox. Without one (a store of your own)
+    EnqueueError is raised then, and they are what they were.
     """
     return in_batches(job_ids, lambda ids: _retry(ids, by))
 
 
 def discard(job_ids: Sequence[str], *, by: str = "") -> Summary:
     """Mark failed jobs as revoked: nobody has to look at them any more. Rows and errors stay, and can be retried."""
-    return in_batches(job_ids, lambda ids: len(_change(ids, _DISCARDABLE, lambda row: _discarded(row, by))))
+    return in_batches(
+        job_ids, lambda ids: len(_change(ids, _DISCARDABLE, lambda rows: [_discarded(row, by) for row in rows]))
+    )
 
 
 def _resume(changed: Sequence[tuple[Record, Record]]) -> None:
@@ -56,7 +62,7 @@ def _resume(changed: Sequence[tuple[Record, Record]]) -> None:
 
 
 def _change(
-    ids: Sequence[str], states: frozenset[str], change: Callable[[StoredResult], Record | None]
+    ids: Sequence[str], states: frozenset[str], change: Callable[[Sequence[Record]], Sequence[Record]]
 ) -> list[tuple[Record, Record]]:
     """Replace rows that are in one of these states. Return before and after of those that were still as read."""
     store = get_store()
@@ -64,13 +70,9 @@ def _change(
     workflow_ids = sorted({row.record.workflow_id for row in rows.values() if row.record.workflow_id is not None})
     if workflow_ids and store.workflows is not None:
         store.workflows.lock(workflow_ids)  # first, as whoever records an end does
-    pairs = {}
-    for job_id, row in rows.items():
-        after = change(row) if row.record.state in states else None
-        if after is not None:
-            pairs[job_id] = (row.record, after)
-    done = store.reopen([after for _, after in pairs.values()])
-    return [pairs[job_id] for job_id in done]
+    before = {job_id: row.record for job_id, row in rows.items() if row.record.state in states}
+    after = {record.id: record for record in change(list(before.values()))}
+    return [(before[job_id], after[job_id]) for job_id in store.reopen(list(after.values()))]
 
 
 def _retry(ids: Sequence[str], by: str) -> int:
@@ -78,7 +80,7 @@ def _retry(ids: Sequence[str], by: str) -> int:
     if broker.joins_transaction(store.using):
         # Rows and jobs are in one database, and cannot come apart.
         with store.transaction():
-            changed = _change(ids, RETRYABLE, lambda row: _reopened(row, by))
+            changed = _change(ids, RETRYABLE, lambda rows: _reopened(rows, by))
             _resume(changed)
             _send(changed)
         return len(changed)
@@ -88,7 +90,7 @@ def _retry(ids: Sequence[str], by: str) -> int:
         _await_acks(ids)
     except BrokerUnavailable as error:
         raise EnqueueError(str(error), job_ids=tuple(ids)) from error
-    changed = _change(ids, RETRYABLE, lambda row: _reopened(row, by))
+    changed = _change(ids, RETRYABLE, lambda rows: _reopened(rows, by))
     _resume(changed)
     try:
         _send(changed)
@@ -105,7 +107,7 @@ def _retry_through_outbox(ids: Sequence[str], by: str) -> int:
     with suppress(BrokerUnavailable):
         _await_acks(ids)
     with get_store().transaction():
-        changed = _change(ids, RETRYABLE, lambda row: _reopened(row, by, outbox=True))
+        changed = _change(ids, RETRYABLE, lambda rows: _reopened(rows, by, outbox=True))
         _resume(changed)
         jobs = [job for _, after in changed if (job := _sent_again(after)) is not None]
         dispatch.send_again(jobs, before=lambda: _forget_dead(jobs))
@@ -134,7 +136,7 @@ def _is_in_flight(record: Record) -> bool:
 def _send(changed: Sequence[tuple[Record, Record]]) -> None:
     jobs = [job for _, after in changed if (job := _sent_again(after)) is not None]
     _forget_dead(jobs)
-    dispatch.send(jobs, using=get_store().using, on_commit=True, outbox=False)
+    dispatch.send_passed(jobs, using=get_store().using, on_commit=True, outbox=False)
 
 
 def _forget_dead(jobs: Sequence[Job]) -> None:
@@ -144,26 +146,40 @@ def _forget_dead(jobs: Sequence[Job]) -> None:
             get_broker().forget([job.id for job in jobs if job.queue == queue], queue)
 
 
-def _reopened(row: StoredResult, by: str, *, outbox: bool = False) -> Record | None:
-    """Return the row of a job that is sent again; None: there is nothing that could be sent."""
-    before = row.record
+def _reopened(rows: Sequence[Record], by: str, *, outbox: bool = False) -> list[Record]:
+    """Return the rows of jobs that are sent again; without those that cannot be, or that no middleware lets pass."""
+    before = {row.id: row for row in rows}
+    jobs = [job for row in rows if (job := _next_of(row, outbox=outbox)) is not None]
+    passed = dispatch.through_middleware(jobs)
+    if len(passed) < len(jobs):
+        kept = {job.id for job in passed}
+        for job in jobs:
+            if job.id not in kept:
+                logger.warning("%s[%s] is not sent again: a middleware has not let it pass", job.task, job.id)
+    return [_waiting(before[job.id], job, by) for job in passed]
+
+
+def _next_of(before: Record, *, outbox: bool) -> Job | None:
+    """Return the next generation of a job that has ended; None: there is nothing that could be sent."""
     job = _sent_again(before)
     if job is None:
         return None
     generation = max(job.generation, before.fence >> 16) + 1
-    job = job.evolve(generation=generation, retries=0, eta_ms=None, expires_ms=None, outbox=outbox)
-    now_ms = clock.now_ms()
+    return job.evolve(generation=generation, retries=0, eta_ms=None, expires_ms=None, outbox=outbox)
+
+
+def _waiting(before: Record, job: Job, by: str) -> Record:
     return Record(
         id=before.id,
         task=before.task,
-        queue=before.queue,
+        queue=job.queue,
         state=State.PENDING.value,
         priority=before.priority,
         args=before.args,
         kwargs=before.kwargs,
         fence=fence_of(job, 0),
         enqueued_ms=before.enqueued_ms,
-        expires_ms=_after(now_ms, settings.results_ms("FAILURES_EXPIRE")),
+        expires_ms=_after(clock.now_ms(), settings.results_ms("FAILURES_EXPIRE")),
         root_id=before.root_id,
         parent_id=before.parent_id,
         workflow_id=before.workflow_id,
@@ -198,8 +214,7 @@ def _after(now_ms: int, kept_ms: int | None) -> int | None:
     return None if kept_ms is None else now_ms + kept_ms
 
 
-def _discarded(row: StoredResult, by: str) -> Record:
-    before = row.record
+def _discarded(before: Record, by: str) -> Record:
     return before._replace(
         state=State.REVOKED.value,
         fence=((before.fence >> 16) + 1) << 16,

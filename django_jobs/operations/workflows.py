@@ -44,7 +44,10 @@ def retry_workflow(workflow_id: str, *, by: str = "") -> Summary:
     with store.transaction():
         workflow.resume(store, key, [], whole=True)
     retried = retry(failed, by=by)
-    return retried if retried.done else Summary(done=never_ran, skipped=retried.skipped)
+    if retried.done:
+        return retried
+    still = sum(step.cause is not None for step in workflow.workflows_of(store).steps_of(key))
+    return Summary(done=never_ran - still, skipped=retried.skipped)
 
 
 def _settled(ids: list[str]) -> dict[str, Settled]:

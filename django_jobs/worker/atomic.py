@@ -75,15 +75,15 @@ class Atomic:
                 transaction.on_commit(lambda: committed.append(True), using=using)
                 outcome = run()
                 raw, closed = connection.connection, connection.closed_in_transaction  # by the job's own code
-                if not isinstance(outcome, _KEEPS):
+                instead: Outcome | None = outcome
+                if isinstance(outcome, _KEEPS):
+                    instead = self._record(job, options, deliveries, outcome, started_ms, bounds=bounds)
+                if instead is not None:
                     transaction.set_rollback(True, using=using)
-                elif not self._record(job, options, deliveries, outcome, started_ms, bounds=bounds):
-                    transaction.set_rollback(True, using=using)
-                    return Superseded()
         except Exception as error:  # noqa: BLE001 - the job's commit hooks run in there, too
             return self._after_error(job, options, outcome, error, committed=bool(committed))
         if isinstance(outcome, _KEEPS):
-            return Recorded(outcome)
+            return instead or Recorded(outcome)
         # Django replaces a connection on which it cannot even undo.
         return _interrupted(outcome) if connection.connection is not raw and not closed else outcome
 
@@ -95,8 +95,11 @@ class Atomic:
 
     def _record(
         self, job: Job, options: TaskOptions, deliveries: int, outcome: Outcome, started_ms: int, *, bounds: Bounds
-    ) -> bool:
-        """Write the end of a job. False: somebody else has written it, or a newer attempt is under way."""
+    ) -> Superseded | Failed | None:
+        """
+        Write the end of a job. Return how it has ended instead: somebody else has written it, or a newer attempt is
+        under way, or the canvas that was to take its place cannot be sent.
+        """
         bounds.begin()  # the body could be silent for as long as it liked; what is left is ours
         record = record_of(
             job,
@@ -108,13 +111,21 @@ class Atomic:
             started_ms=started_ms,
             finished_ms=clock.now_ms(),
         )
-        replaced = {job.id: outcome.expression} if isinstance(outcome, Replaced) else {}
-        if workflow.record(self._store, [record], replaced):
-            return False
+        try:
+            stayed = (
+                workflow.record_replaced(self._store, record, outcome)
+                if isinstance(outcome, Replaced)
+                else workflow.record(self._store, [record])
+            )
+        except workflow.NotReplaceable as error:
+            cause = error.__cause__ or error
+            return Failed(error_of(cause), cause)
+        if stayed:
+            return Superseded()
         if job.outbox and self._store.outbox is not None:
             # With the next attempt, if another run of this one has asked for it.
             self._store.outbox.settle([(job.id, job.generation + 1)], [], resend_ms=settings.outbox_resend_ms)
-        return True
+        return None
 
     @staticmethod
     def _after_error(

@@ -15,7 +15,6 @@ from functools import partial
 
 from django_jobs import clock, workflow
 from django_jobs.brokers.base import BaseBroker, Claimed, Retry
-from django_jobs.canvas.expression import Expression
 from django_jobs.conf import settings
 from django_jobs.envelope import OUTBOX_MARK, Job, decode
 from django_jobs.exceptions import ResultNotStorable
@@ -71,7 +70,7 @@ class Plan:
     ended: list[tuple[str, int]] = field(default_factory=list)
     again: list[Again] = field(default_factory=list)
     #: By id: the canvases that take the place of jobs.
-    replaced: dict[str, Expression] = field(default_factory=dict)
+    replaced: dict[str, Replaced] = field(default_factory=dict)
 
 
 class Settler:
@@ -208,7 +207,7 @@ class Settler:
         if claimed.crashes or self._is_recorded(job, outcome, options):
             plan.records.append(self._record_of(finished, job, outcome, options, again))
         if isinstance(outcome, Replaced):
-            plan.replaced[job.id] = outcome.expression
+            plan.replaced[job.id] = outcome
         if again is None:
             plan.acks.append(claimed)
         else:

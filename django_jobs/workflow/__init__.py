@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from django_jobs.workflow.recording import concerns, in_transaction, record
+from django_jobs.workflow.recording import NotReplaceable, concerns, in_transaction, record, record_replaced
 from django_jobs.workflow.resuming import resume
 from django_jobs.workflow.revoking import close, revoke_waiting
 from django_jobs.workflow.starting import start, workflows_of
 
-__all__ = ["close", "concerns", "in_transaction", "record", "resume", "revoke_waiting", "start", "workflows_of"]
+__all__ = [
+    "NotReplaceable", "close", "concerns", "in_transaction", "record", "record_replaced", "resume", "revoke_waiting",
+    "start", "workflows_of",
+]  # fmt: skip

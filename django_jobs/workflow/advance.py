@@ -63,7 +63,7 @@ class Advance:
     def step_ended(self, step_id: str, *, failed: bool, generation: int | None = None, quiet: bool = False) -> None:
         """
         Say that a step has ended, for good, and that this is recorded. ``generation``: of its job, if that is at hand;
-        ``quiet``: not to error callbacks.
+        ``quiet``: it was followed before, and told to error callbacks.
         """
         step = self.book.find(step_id)
         if step is not None and step.workflow_id in self._heads:
@@ -96,15 +96,23 @@ class Advance:
         self.book.workflow_id = workflow_id
         self._take(report(self.book, join.barrier, [Arrival(join.index, source)]), workflow_id)
 
-    def replace(self, record: Record, made: Plan) -> None:
-        """Start a plan in the place of a step that has made room for it, or of a job that stands alone."""
+    def replace(self, record: Record, made: Plan, headers: Mapping[str, str]) -> None:
+        """
+        Start a plan in the place of a step that has made room for it, or of a job that stands alone.
+
+        ``headers``: of that job, which become those of the workflow.
+        """
         step = self.book.find(record.id)
         if step is None:
             root_id = record.root_id or record.id
-            self._heads[made.workflow_id] = Head(made.workflow_id, 0, root_id=root_id, parent_id=record.id)
+            self._heads[made.workflow_id] = Head(
+                made.workflow_id, 0, root_id=root_id, parent_id=record.id, headers=headers
+            )  # fmt: skip
             self._workflows.create(
                 made, name=f"in place of {record.task}", root_id=root_id, parent_id=record.id, now_ms=clock.now_ms()
             )
+            if headers:
+                self._workflows.add_headers(made.workflow_id, headers)
         else:
             self.book.changes.count(step.workflow_id, remaining=-1)
             self.book.changes.moved.append(step.id)
@@ -158,9 +166,9 @@ class Advance:
     def _follow(self, step: KeptStep | Step, failed: bool, quiet: bool) -> None:
         self.book.workflow_id, self.book.is_failing = step.workflow_id, failed
         self.book.changes.count(step.workflow_id, remaining=-1, failed=int(failed))
-        quiet = quiet or self._heads[step.workflow_id].is_revoked
+        is_old, quiet = quiet, quiet or self._heads[step.workflow_id].is_revoked
         with _as_far_as_known(f"the step {step.id}"):
-            self._take(follow(self.book, step, failed=failed, quiet=quiet), step.workflow_id)
+            self._take(follow(self.book, step, failed=failed, quiet=quiet, is_old=is_old), step.workflow_id)
 
     def _take(self, following: Following, workflow_id: str) -> None:
         for one in following.opened:
@@ -183,9 +191,8 @@ class Advance:
 
         Once for each failure: a barrier that was opened again, and fails for what had failed before, calls nobody.
         """
-        generation = self._generation_of(call.cause)
-        call_id = derived_id(moment_of(call.id), call.id, str(generation))
-        if self._workflows.steps([call_id]) or self._workflows.barriers([call_id]):
+        call_id = self._id_of(call)
+        if call_id is None:
             return
         errback = call.errback
         try:
@@ -202,6 +209,22 @@ class Advance:
         else:
             self.book.changes.count(workflow_id, remaining=len(made.steps))
             self.begin(made, source=FAILURE_OF + call.failed)
+
+    def _id_of(self, call: ErrorCall) -> str | None:
+        """
+        Return the id of an error callback, which derives from the failure; None: it was called for that.
+
+        A barrier is told of under the same id when it fails first; after that by what of it has failed anew.
+        """
+        generation = str(self._generation_of(call.cause))
+        names: list[tuple[str, ...]] = [(generation,)]
+        if call.failed != call.cause:
+            names = [("0",)] if call.is_old else [("0",), (call.cause, generation)]
+        for name in names:
+            call_id = derived_id(moment_of(call.id), call.id, *name)
+            if not (self._workflows.steps([call_id]) or self._workflows.barriers([call_id])):
+                return call_id
+        return None
 
     def _fail_call(self, step: Step, error: Exception) -> None:
         """Record an error callback that cannot be called as a step that has failed: nothing else depends on it."""

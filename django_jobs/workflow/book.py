@@ -30,6 +30,8 @@ class StoredBook:
         self._asked: set[tuple[str, int]] = set()
         self._reported: set[tuple[str, int]] = set()
         self._unreported: set[str] = set()
+        #: Of those that were opened again, the ones whose failures have not failed them yet: they are new to them.
+        self._unfailed: set[str] = set()
         self._misses: dict[str, int] = {}
         self._read: set[str] = set()
         #: Is it a failure that is gone after?
@@ -56,11 +58,22 @@ class StoredBook:
             self._reported |= self._workflows.reported(joins)
         self._asked.update((join.barrier, join.index) for join in joins)
 
-    def know(self, steps: Iterable[KeptStep], barriers: Iterable[KeptBarrier], *, unreported: Collection[str]) -> None:
-        """Take in what has been read already. ``unreported``: barriers to which nobody has reported."""
+    def know(
+        self,
+        steps: Iterable[KeptStep],
+        barriers: Iterable[KeptBarrier],
+        *,
+        unreported: Collection[str],
+        unfailed: Collection[str],
+    ) -> None:
+        """
+        Take in what has been read already. ``unreported``: barriers to which nobody has reported; ``unfailed``: those
+        to which an old failure is a new one.
+        """
         self._steps |= {step.id: step for step in steps}
         self._barriers |= {kept.barrier.id: kept for kept in barriers}
         self._unreported.update(unreported)
+        self._unfailed.update(unfailed)
 
     def add(self, plan: Plan) -> None:
         """Take in a plan that was just kept. Its scopes are read when they are needed, as those from before it are."""
@@ -123,8 +136,14 @@ class StoredBook:
             self._entries[barrier_id] = found
         return self._entries[barrier_id]
 
-    def report(self, barrier_id: str, members: Sequence[Arrival], cause: str | None) -> Tally | None:
-        """Note how members ended. None: all of them have reported already, or their barrier is resolved."""
+    def report(
+        self, barrier_id: str, members: Sequence[Arrival], cause: str | None, *, is_old: bool = False
+    ) -> Tally | None:
+        """
+        Note how members ended. None: all of them have reported already, or their barrier is resolved.
+
+        An open barrier with failures and without a cause has failed for all of them before.
+        """
         kept = self._kept(barrier_id)
         if kept.resolved_ms is not None:
             return None
@@ -136,10 +155,16 @@ class StoredBook:
         kept = kept._replace(
             reported=kept.reported + len(new),
             failed=kept.failed + (0 if cause is None else len(new)),
-            cause=kept.cause or cause,
+            cause=kept.cause or (None if is_old and barrier_id not in self._unfailed else cause),
         )
         self._change(kept)
         return Tally(kept.reported, kept.failed, kept.cause)
+
+    def failure_in(self, barrier_id: str) -> str:
+        """Return a step whose failure was reported to a barrier."""
+        reported = [one for one in self.changes.members if one.barrier == barrier_id and one.cause is not None]
+        members = reported or self._workflows.members(barrier_id)
+        return next(one.cause for one in members if one.cause is not None)
 
     def _has_reported(self, barrier_id: str, index: int) -> bool:
         key = (barrier_id, index)

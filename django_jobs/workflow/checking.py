@@ -13,9 +13,10 @@ from django_jobs.canvas.records import Plan
 from django_jobs.canvas.signature import Signature
 from django_jobs.conf import nearest, settings
 from django_jobs.exceptions import PayloadTooLarge, UnknownTask
-from django_jobs.registry import registry
+from django_jobs.registry import RegisteredTask, registry
 from django_jobs.serializers import dump_packed
 from django_jobs.workflow.jobs import options_of
+from django_jobs.workflow.mapped import MAPS, check_items
 
 #: In the place of the value of what comes before.
 _VALUE = object()
@@ -33,19 +34,26 @@ _BEFORE = {
 
 def check(expression: Expression) -> None:
     """
-    Check the tasks of a canvas and the calls of them. Raises UnknownTask for a name that is not registered here, and
-    TypeError for arguments that do not fit.
+    Check the tasks of a canvas and the calls of them, also those of map, starmap and chunks. Raises UnknownTask for a
+    name that is not registered here, and TypeError for arguments that do not fit.
     """
     for signature, given in signatures_in(expression):
-        task = registry.get(signature.task)
-        if task is None:
-            raise UnknownTask(f"No task is called {signature.task!r} here.{nearest(signature.task, registry.names())}")
+        task = _known(signature.task)
         args = (*given, *signature.args) if not signature.immutable else signature.args
         try:
             task.call_signature.bind(*args, **signature.kwargs)
         except TypeError as error:
             what = _BEFORE[given] if args is not signature.args else ""
             raise TypeError(f"{signature.task}{task.call_signature}: {error}{what}.") from None
+        if signature.task in MAPS and signature.kwargs.keys() >= {"task", "it"}:
+            check_items(signature, _known(signature.kwargs["task"]), expression)
+
+
+def _known(name: str) -> RegisteredTask:
+    task = registry.get(name)
+    if task is None:
+        raise UnknownTask(f"No task is called {name!r} here.{nearest(name, registry.names())}")
+    return task
 
 
 def check_plan(made: Plan) -> None:

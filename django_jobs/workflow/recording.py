@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from django_jobs import clock, transactions
-from django_jobs.canvas.expression import Expression
 from django_jobs.canvas.records import Plan
 from django_jobs.exceptions import BrokerUnavailable, StoreUnavailable
 from django_jobs.execution import error_of
+from django_jobs.outcome import Replaced
 from django_jobs.results.base import GENERATION_BITS, BaseStore, Record
 from django_jobs.results.recording import UNSURE
 from django_jobs.results.workflows import BaseWorkflows, Changes
@@ -27,7 +27,7 @@ from django_jobs.workflow.replacing import REPLACED_BY, plan_replacement
 logger = logging.getLogger("django_jobs")
 
 #: By the id of the job that asked for it: what takes its place.
-Replacements = Mapping[str, Expression]
+Replacements = Mapping[str, Replaced]
 _NONE: Replacements = MappingProxyType({})
 
 
@@ -79,6 +79,29 @@ def record(
     if trusting:
         return _follow(store, workflows, known, replaced, trusting=True)
     return _by_parts(store, workflows, known, replaced)
+
+
+class NotReplaceable(Exception):
+    """What was to take the place of a job cannot: ``__cause__`` says why."""
+
+
+def record_replaced(store: BaseStore, one: Record, instead: Replaced) -> list[str]:
+    """
+    Write the end of a job that has made room for a canvas, with all that it has changed itself in this transaction.
+
+    Raises NotReplaceable for a canvas that cannot be sent: the transaction is to be rolled back then.
+    """
+    workflows = store.workflows
+    assert workflows is not None
+    try:
+        with store.savepoint():
+            return _follow(store, workflows, [one], {one.id: instead})
+    except (StoreUnavailable, BrokerUnavailable):
+        raise
+    except Exception as error:
+        if not transactions.is_about_data(error):
+            raise
+        raise NotReplaceable from error
 
 
 def _by_parts(
@@ -153,7 +176,7 @@ def _follow(
             continue
         failed = one.state != State.SUCCESS or one.id in written.refused
         if one.id in plans and not failed:
-            advance.replace(one, plans[one.id])
+            advance.replace(one, plans[one.id], replaced[one.id].headers)
         elif one.workflow_id in heads:
             advance.step_ended(one.id, failed=failed, generation=one.fence >> GENERATION_BITS)
     advance.finish()
@@ -161,13 +184,10 @@ def _follow(
 
 
 def _replacing(advance: Advance, record: Record, replaced: Replacements, plans: dict[str, Plan]) -> Record:
-    """Plan what takes the place of a job, and return a record that tells of it; or of why it cannot be planned."""
+    """Plan what takes the place of a job, and return a record that says so. Raises what ``plan_replacement`` raises."""
     if record.id not in replaced:
         return record
-    try:
-        made = plans[record.id] = plan_replacement(advance.book.find(record.id), replaced[record.id])
-    except Exception as error:  # noqa: BLE001 - the canvas is the user's
-        return _failed(record, error)
+    made = plans[record.id] = plan_replacement(advance.book.find(record.id), replaced[record.id].expression)
     return record._replace(meta=json.dumps({REPLACED_BY: made.result}))
 
 

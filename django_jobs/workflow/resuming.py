@@ -46,7 +46,8 @@ def resume(store: BaseStore, workflow_id: str, retried: Collection[str], *, whol
         heads = {one: head._replace(is_revoked=False) for one, head in heads.items()}
     advance = Advance(store, workflows, heads)
     standing = [reopened.get(kept.barrier.id, kept) for kept in barriers]
-    advance.book.know(steps.values(), standing, unreported=reopened)
+    unfailed = {kept.barrier.id for kept in barriers if kept.resolved_ms is None and kept.cause is not None}
+    advance.book.know(steps.values(), standing, unreported=reopened, unfailed=unfailed)
     advance.book.changes.count(workflow_id, failed=-heads[workflow_id].failed)
     values: list[KeptStep | Barrier] = [steps[one] for one, row in ended.items() if row.state == State.SUCCESS]
     values += [kept.barrier for kept in barriers if kept.resolved_ms is not None and kept.cause is None]

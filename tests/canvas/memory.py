@@ -50,7 +50,10 @@ class MemoryBook:
     def entries(self, barrier_id: str) -> Iterable[Step]:
         return self._entries[barrier_id]
 
-    def report(self, barrier_id: str, members: Sequence[Arrival], cause: str | None) -> Tally | None:
+    def report(
+        self, barrier_id: str, members: Sequence[Arrival], cause: str | None, *, is_old: bool = False
+    ) -> Tally | None:
+        assert not is_old, "nothing is sent again here"
         known = self.members[barrier_id]
         assert all(0 <= one.position < self.barriers[barrier_id].size for one in members)
         new = {one.position: (one.source, cause) for one in members if one.position not in known}
@@ -59,6 +62,9 @@ class MemoryBook:
         known |= new
         causes = [told for _, told in known.values() if told is not None]
         return Tally(len(known), len(causes), causes[0] if causes else None)
+
+    def failure_in(self, barrier_id: str) -> str:
+        return next(told for _, told in self.members[barrier_id].values() if told is not None)
 
     def resolve(self, barrier_id: str, cause: str | None) -> None:
         assert barrier_id not in self.resolved, "a barrier is resolved once"

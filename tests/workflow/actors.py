@@ -11,6 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from django.contrib.auth.models import User
+
 from django_jobs import Retry, current_job, job
 from django_jobs.canvas import Chain, Chord, Expression, Group, Signature, signature
 from django_jobs.canvas.failure import MemberFailure
@@ -134,6 +136,13 @@ REPLACEMENT: Any = None
 @job(bind=True, name="tests.workflow.makes_room")
 def makes_room(self: JobContext) -> None:
     """Make room for a canvas that cannot travel."""
+    self.replace(REPLACEMENT)
+
+
+@job(bind=True, atomic=True, name="tests.workflow.writes_and_makes_room")
+def writes_and_makes_room(self: JobContext) -> None:
+    """Write something in the transaction of the job, and make room for a canvas that cannot be sent."""
+    User.objects.using(settings.database).create(username=self.request.id)
     self.replace(REPLACEMENT)
 
 

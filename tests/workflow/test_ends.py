@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.auth.models import User
 from django.db import OperationalError, connections, transaction
 from django.test import override_settings
 
@@ -130,6 +131,28 @@ def test_a_replacement_that_cannot_be_kept_fails_its_job_and_no_other(
     assert [one.state for one in handle.results] == [State.SUCCESS, State.FAILURE, State.SUCCESS]
     assert handle.state == alone.state == State.FAILURE
     assert taken.get(timeout=0) == ["y", ["x"]]
+    assert unfinished() == []
+
+
+@pytest.mark.parametrize("kind", ["argument", "empty", "id"])
+def test_a_replacement_that_cannot_be_sent_undoes_what_an_atomic_job_did(
+    stage: Stage, made: Made, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    taken = sent(chain(made("x"), made("y")))
+    bad = {"argument": made("new", object()), "empty": chain(), "id": made("new").set(job_id=taken.parent.id)}
+    monkeypatch.setattr(actors, "REPLACEMENT", bad[kind])
+    members = [made("a"), actors.writes_and_makes_room.s(), made("b")]
+    handle = sent(group(members, on_member_failure="wait"))
+    alone = actors.writes_and_makes_room.delay()
+    stage.work()
+    assert [one.state for one in handle.results] == [State.SUCCESS, State.FAILURE, State.SUCCESS]
+    assert alone.state == State.FAILURE
+    assert not User.objects.using(get_store().using).filter(username__in=[alone.id, handle.results[1].id]).exists()
+    monkeypatch.setattr(actors, "REPLACEMENT", made("new"))
+    good = actors.writes_and_makes_room.delay()
+    stage.work()
+    assert good.get(timeout=0) == ["new"]
+    assert User.objects.using(get_store().using).filter(username=good.id).delete()[0] == 1
     assert unfinished() == []
 
 

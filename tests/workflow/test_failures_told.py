@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.test import override_settings
 
-from django_jobs import State, chain, chord, clock, group
+from django_jobs import AsyncResult, State, chain, chord, clock, group
 from django_jobs.canvas import Chord, Expression
 from django_jobs.exceptions import EncodeError, PayloadTooLarge
 from django_jobs.models import JobResult, Workflow, WorkflowStep
@@ -137,6 +137,85 @@ def test_a_failure_after_a_retry_is_told_again_however_ends_are_batched(stage: S
     stage.work()
     assert last.get(timeout=0) == ["body", [["needs"], ["needs"]]]
     assert ledger.told == {"error": 2}
+
+
+def test_a_group_that_fails_anew_because_of_one_member_is_told_of_again(stage: Stage, ledger: Ledger, tmp_path: Path):
+    """Each member is sent again by itself; which of them was the cause before makes no difference."""
+    path, flags = str(ledger.path), [tmp_path / name for name in "xyz"]
+    body = act.s(label="body", ledger=path).on_error(error(ledger))
+    last = sent(chord([needs.s(path=str(flag)) for flag in flags], body, on_member_failure="wait"))
+    stage.work()
+    members = last.parent.results
+    for times, member in enumerate([*members, *reversed(members)], 2):
+        member.retry()
+        stage.work()
+        assert ledger.told == {"error": times}
+        told_of = [entry["error"] for entry in ledger.entries() if "told" in entry][-1]
+        assert told_of == f"{flags[members.index(member)]} is not there", "the newest failure is told"
+    for flag, member in zip(flags, members, strict=True):
+        flag.touch()
+        member.retry()
+        stage.work()
+    assert last.get(timeout=0) == ["body", [["needs"]] * 3]
+    assert ledger.told == {"error": 7}, "what has failed before is no new failure"
+
+
+def test_a_group_around_a_group_is_told_of_what_failed_while_it_was_open(stage: Stage, ledger: Ledger, tmp_path: Path):
+    if stage.is_eager:
+        pytest.skip("there, a group has ended before anything can be sent again")
+    path, flags = str(ledger.path), [tmp_path / name for name in "xy"]
+    inner = chord([needs.s(path=str(flag)) for flag in flags], act.s(label="in", ledger=path), on_member_failure="wait")
+    late = act.s(label="late", ledger=path).set(queue="mail")
+    outer = chord([inner, late], act.s(label="out", ledger=path).on_error(error(ledger)), on_member_failure="wait")
+    last = sent(outer)
+    work_on(stage, "default")
+    assert ledger.told == {}
+    flags[0].touch()
+    steps = WorkflowStep.objects.using(get_store().using).filter(task=needs.name).order_by("position")
+    AsyncResult(steps[0].pk).retry()
+    work_on(stage, "default")
+    stage.work()
+    assert ledger.told == {"error": 1}
+    assert last.state == State.REVOKED
+
+
+def test_a_new_failure_in_an_open_group_is_told_although_something_else_is_sent_again(
+    stage: Stage, ledger: Ledger, tmp_path: Path
+):
+    if stage.is_eager:
+        pytest.skip("there, a group has ended before anything can be sent again")
+    path, flags = str(ledger.path), [tmp_path / name for name in "xyz"]
+    aside = needs.s(path=str(flags[2]))
+    members = [needs.s(path=str(flags[0])), needs.s(path=str(flags[1])).set(queue="mail"), hear.si(1).link(aside)]
+    body = act.s(label="body", ledger=path).on_error(error(ledger))
+    last = sent(chord(members, body, on_member_failure="wait"))
+    stage.work()
+    assert ledger.told == {"error": 1}
+    last.workflow.retry()
+    flags[1].touch()
+    work_on(stage, "default")
+    steps = WorkflowStep.objects.using(get_store().using).filter(task=needs.name, target=None)
+    AsyncResult(steps.get().pk).retry()
+    work_on(stage, "default")
+    assert ledger.told == {"error": 1}
+    stage.work()
+    assert ledger.told == {"error": 2}
+
+
+def test_a_step_that_runs_for_the_first_time_after_a_retry_fails_its_group_anew(
+    stage: Stage, ledger: Ledger, tmp_path: Path
+):
+    path, flags = str(ledger.path), [tmp_path / name for name in "xy"]
+    body = act.s(label="body", ledger=path).on_error(error(ledger))
+    header = [needs.s(path=str(flags[0])) | needs.s(path=str(flags[1])), hear.si(1)]
+    last = sent(chord(header, body))
+    stage.work()
+    flags[0].touch()
+    last.workflow.retry()
+    stage.work()
+    assert [entry["error"] for entry in ledger.entries() if "told" in entry] == [
+        f"{flag} is not there" for flag in flags
+    ]
 
 
 def work_on(stage: Stage, queue: str) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.conf import settings as django_settings
+from django.test import override_settings
 
 from django_jobs import AsyncResult, GroupResult, State, UpstreamFailed, chain, chord, group
 from django_jobs.canvas.composition import ON_MEMBER_FAILURE, OnMemberFailure
+from django_jobs.envelope import Job
 from django_jobs.exceptions import JobsError
+from django_jobs.middleware import Middleware
 from tests.workflow.actors import Ledger, act, needs, told
 from tests.workflow.conftest import Stage, sent
 
@@ -114,3 +119,44 @@ def test_a_group_alone_goes_on(stage: Stage, ledger: Ledger, tmp_path: Path):
     assert GroupResult.restore(handle.id).successful()
     with pytest.raises(JobsError, match="no job that could be sent again"):
         handle.retry()
+
+
+class Drops(Middleware):
+    """Lets nothing pass."""
+
+    def enqueue(self, job: Job, call_next: Callable[[Job], None]) -> None:
+        pass
+
+
+class Raises(Middleware):
+    """Refuses everything."""
+
+    def enqueue(self, job: Job, call_next: Callable[[Job], None]) -> None:
+        raise JobsError("cannot be sent again today")
+
+
+@pytest.mark.parametrize("refusal", [Drops, Raises])
+def test_a_retry_that_middleware_does_not_let_pass_leaves_all_as_it_was(
+    stage: Stage, ledger: Ledger, tmp_path: Path, refusal: type[Middleware]
+):
+    path, flag = str(ledger.path), tmp_path / "x"
+    last = sent(chain(needs.s(path=str(flag)), act.s(label="b", ledger=path)).on_error(told.s(label="e", ledger=path)))
+    alone = needs.delay(path=str(flag))
+    stage.work()
+    workflow = last.workflow
+    assert workflow is not None
+    flag.touch()
+    given = {**getattr(django_settings, "DJANGO_JOBS", {}), "MIDDLEWARE": [f"{__name__}.{refusal.__name__}"]}
+    with override_settings(DJANGO_JOBS=given):
+        for again in (alone.retry, last.parent.retry, workflow.retry):
+            with pytest.raises(JobsError, match=r"cannot be sent again|nothing to go on with"):
+                again()
+        stage.work()
+    assert (alone.state, last.parent.state, last.state) == (State.FAILURE, State.FAILURE, State.REVOKED)
+    assert (workflow.state, workflow.remaining, workflow.failed) == (State.FAILURE, 0, 1)
+    assert ledger.told == {"e": 1}
+    alone.retry()
+    workflow.retry()
+    stage.work()
+    assert (alone.get(timeout=0), last.get(timeout=0)) == (["needs"], ["b", ["needs"]])
+    assert (workflow.state, workflow.remaining, workflow.failed) == (State.SUCCESS, 0, 0)

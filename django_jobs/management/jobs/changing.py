@@ -85,7 +85,8 @@ def retry(screen: Screen, options: dict[str, Any]) -> int:
     else:
         screen.say(f"{count(summary.done)} sent again.")
         if summary.skipped:
-            screen.say(f"{count(summary.skipped)} skipped: not failed or revoked, not known, or without its message.")
+            why = "not failed or revoked, not known, without its message, or not let pass by a middleware"
+            screen.say(f"{count(summary.skipped)} skipped: {why}.")
     return int(bool(summary.skipped))
 
 
