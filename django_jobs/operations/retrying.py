@@ -9,7 +9,7 @@ from contextlib import suppress
 from django_jobs import clock, dispatch, workflow
 from django_jobs.brokers import get_broker
 from django_jobs.conf import settings
-from django_jobs.envelope import Job, decode
+from django_jobs.envelope import GENERATION_BITS, Job, decode
 from django_jobs.exceptions import BrokerUnavailable, DecodeError, EnqueueError
 from django_jobs.execution import fence_of
 from django_jobs.operations.summary import Summary, in_batches
@@ -150,7 +150,7 @@ def _reopened(row: StoredResult, by: str, *, outbox: bool = False) -> Record | N
     job = _sent_again(before)
     if job is None:
         return None
-    generation = max(job.generation, before.fence >> 16) + 1
+    generation = max(job.generation, before.fence >> GENERATION_BITS) + 1
     job = job.evolve(generation=generation, retries=0, eta_ms=None, expires_ms=None, outbox=outbox)
     now_ms = clock.now_ms()
     return Record(
@@ -202,6 +202,6 @@ def _discarded(row: StoredResult, by: str) -> Record:
     before = row.record
     return before._replace(
         state=State.REVOKED.value,
-        fence=((before.fence >> 16) + 1) << 16,
+        fence=((before.fence >> GENERATION_BITS) + 1) << GENERATION_BITS,
         history=event_line("discarded", by=by, at_ms=clock.now_ms()),
     )

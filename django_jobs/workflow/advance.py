@@ -11,11 +11,11 @@ from django_jobs.canvas.opening import ErrorCall, Following, Opened, begin, foll
 from django_jobs.canvas.plan import plan
 from django_jobs.canvas.records import UNREADABLE, Join, KeptErrback, Plan, Step
 from django_jobs.canvas.signature import Signature
-from django_jobs.envelope import Job
+from django_jobs.envelope import GENERATION_BITS, Job
 from django_jobs.execution import error_of
 from django_jobs.identifiers import derived_id, moment_of
 from django_jobs.outcome import Error
-from django_jobs.results.base import GENERATION_BITS, BaseStore, Record
+from django_jobs.results.base import BaseStore, Record
 from django_jobs.results.workflows import BaseWorkflows, Head, KeptStep
 from django_jobs.states import State
 from django_jobs.workflow import jobs as making
