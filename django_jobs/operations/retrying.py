@@ -44,7 +44,7 @@ def discard(job_ids: Sequence[str], *, by: str = "") -> Summary:
     return in_batches(job_ids, lambda ids: len(_change(ids, _DISCARDABLE, lambda row: _discarded(row, by))))
 
 
-def _resume(changed: Sequence[tuple[Record, Record]]) -> None:
+def _reopen_workflows(changed: Sequence[tuple[Record, Record]]) -> None:
     """Undo what the failures of steps have caused that are sent again, in the transaction that is open."""
     store = get_store()
     by_workflow: dict[str, list[str]] = {}
@@ -52,7 +52,7 @@ def _resume(changed: Sequence[tuple[Record, Record]]) -> None:
         if after.workflow_id is not None and store.workflows is not None:
             by_workflow.setdefault(after.workflow_id, []).append(after.id)
     for workflow_id in sorted(by_workflow):
-        workflow.resume(store, workflow_id, by_workflow[workflow_id])
+        workflow.reopen(store, workflow_id, by_workflow[workflow_id])
 
 
 def _change(
@@ -79,7 +79,7 @@ def _retry(ids: Sequence[str], by: str) -> int:
         # Rows and jobs are in one database, and cannot come apart.
         with store.transaction():
             changed = _change(ids, RETRYABLE, lambda row: _reopened(row, by))
-            _resume(changed)
+            _reopen_workflows(changed)
             _send(changed)
         return len(changed)
     if broker.is_shared and store.outbox is not None:
@@ -89,7 +89,7 @@ def _retry(ids: Sequence[str], by: str) -> int:
     except BrokerUnavailable as error:
         raise EnqueueError(str(error), job_ids=tuple(ids)) from error
     changed = _change(ids, RETRYABLE, lambda row: _reopened(row, by))
-    _resume(changed)
+    _reopen_workflows(changed)
     try:
         _send(changed)
     except (EnqueueError, BrokerUnavailable) as error:
@@ -106,7 +106,7 @@ def _retry_through_outbox(ids: Sequence[str], by: str) -> int:
         _await_acks(ids)
     with get_store().transaction():
         changed = _change(ids, RETRYABLE, lambda row: _reopened(row, by, outbox=True))
-        _resume(changed)
+        _reopen_workflows(changed)
         jobs = [job for _, after in changed if (job := _sent_again(after)) is not None]
         dispatch.send_again(jobs, before=lambda: _forget_dead(jobs))
     return len(changed)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from django_jobs.workflow.recording import concerns, record
-from django_jobs.workflow.resuming import resume
+from django_jobs.workflow.reopening import reopen
 from django_jobs.workflow.revoking import close, revoke_waiting
 from django_jobs.workflow.starting import start, workflows_of
 
-__all__ = ["close", "concerns", "record", "resume", "revoke_waiting", "start", "workflows_of"]
+__all__ = ["close", "concerns", "record", "reopen", "revoke_waiting", "start", "workflows_of"]

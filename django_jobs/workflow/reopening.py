@@ -19,7 +19,7 @@ from django_jobs.states import State
 from django_jobs.workflow.advance import Advance
 
 
-def resume(store: BaseStore, workflow_id: str, retried: Collection[str], *, whole: bool = False) -> None:
+def reopen(store: BaseStore, workflow_id: str, retried: Collection[str], *, whole: bool = False) -> None:
     """
     Undo what the failures of these steps have caused, whose rows were just reopened; inside the same transaction.
 
