@@ -170,9 +170,17 @@ def rule_text(waits: bool, allowed: int) -> str:
     if waits and not allowed:
         return _("It fails when all have ended and one has failed")
     if waits:
-        return _("It fails when all have ended and more than %(n)d have failed") % {"n": allowed}
+        text = ngettext(
+            "It fails when all have ended and more than %(n)d has failed",
+            "It fails when all have ended and more than %(n)d have failed",
+            allowed,
+        )
+        return text % {"n": allowed}
     if allowed:
-        return _("It fails as soon as more than %(n)d have failed") % {"n": allowed}
+        text = ngettext(
+            "It fails as soon as more than %(n)d has failed", "It fails as soon as more than %(n)d have failed", allowed
+        )
+        return text % {"n": allowed}
     return _("It fails with the first failure")
 
 
