@@ -41,6 +41,11 @@ def as_stamp(moment: datetime) -> datetime:
     return moment if django_settings.USE_TZ else timezone.make_naive(moment, timezone.get_default_timezone())
 
 
+def stamp_ms(moment: datetime) -> int:
+    """Turn a moment as a column of the project has it into milliseconds since the epoch."""
+    return to_ms(timezone.make_aware(moment, timezone.get_default_timezone()) if timezone.is_naive(moment) else moment)
+
+
 def from_ms(moment_ms: int) -> datetime:
     """Turn milliseconds since the epoch into an aware UTC moment."""
     return datetime.fromtimestamp(moment_ms / 1000, UTC)

@@ -14,6 +14,11 @@ from django_jobs.serializers import dump_packed, load_packed, unpack_value
 #: UnknownVersion.
 WIRE_VERSION = 1
 
+#: The fence of an attempt is ``generation << GENERATION_BITS | deliveries``: it rises with every attempt of a job.
+GENERATION_BITS = 16
+#: Deliveries of one generation that it tells apart.
+DELIVERIES_MAX = (1 << GENERATION_BITS) - 1
+
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 #: What the message of a job in the outbox begins with: a worker sees it without reading the message.

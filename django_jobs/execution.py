@@ -18,7 +18,7 @@ from asgiref.sync import sync_to_async
 from django_jobs import clock, middleware
 from django_jobs.canvas.expression import as_expression
 from django_jobs.context import JobContext, Reporter, current
-from django_jobs.envelope import Job
+from django_jobs.envelope import DELIVERIES_MAX, GENERATION_BITS, Job
 from django_jobs.exceptions import (
     DecodeError,
     EncodeError,
@@ -123,7 +123,7 @@ FIRST_DELIVERY = Delivery()
 
 def fence_of(job: Job, deliveries: int) -> int:
     """Return the number that rises with every attempt of a job, however it came about."""
-    return job.generation << 16 | min(deliveries, 0xFFFF)
+    return job.generation << GENERATION_BITS | min(deliveries, DELIVERIES_MAX)
 
 
 def execute(job: Job, delivery: Delivery = FIRST_DELIVERY, guard: Guard | None = None) -> Outcome:

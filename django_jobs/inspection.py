@@ -24,6 +24,7 @@ from django_jobs.exceptions import DecodeError
 from django_jobs.identifiers import parse_id
 from django_jobs.results import get_store
 from django_jobs.states import Place, State
+from django_jobs.workflow.standing import never_ran
 
 #: Jobs in flight of one queue that are looked at.
 IN_FLIGHT_LIMIT = 1000
@@ -245,6 +246,8 @@ def _how_it_ended(seen: Look) -> Iterator[str]:
     yield f"It has ended{when}{where}."
     if record.exception_type:
         yield f"{record.exception_type}: {record.exception}".rstrip(": ")
+    if never_ran([record.id]):
+        yield f"manage.py jobs retry {record.workflow_id} has it wait again, and its workflow go on."
 
 
 def _why_blocked(job_id: str, seen: Look) -> Iterator[str]:

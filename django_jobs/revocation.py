@@ -12,13 +12,13 @@ from typing import NamedTuple
 from django_jobs import clock, signals, workflow
 from django_jobs.brokers.base import Claimed, Found
 from django_jobs.conf import settings
-from django_jobs.envelope import Job, decode
+from django_jobs.envelope import DELIVERIES_MAX, GENERATION_BITS, Job, decode
 from django_jobs.exceptions import DecodeError, JobRevoked
 from django_jobs.execution import error_of, fence_of, options_in_force
 from django_jobs.outcome import Revoked
 from django_jobs.registry import registry
 from django_jobs.results import get_store
-from django_jobs.results.base import GENERATION_BITS, Record, Settled
+from django_jobs.results.base import Record, Settled
 from django_jobs.results.recording import record_of, record_of_undecodable
 from django_jobs.states import State
 
@@ -82,7 +82,7 @@ def _record_of(found: Found, job: Job | None, row: Settled | None) -> Record:
         record = record_of_undecodable(claimed, outcome, worker="", now_ms=now_ms)
         return record._replace(state=State.REVOKED.value, fence=fence)
     # Under the number of its last delivery: progress that it has written must not be newer than its end.
-    deliveries = fence & 0xFFFF if fence >> GENERATION_BITS == job.generation else 0
+    deliveries = fence & DELIVERIES_MAX if fence >> GENERATION_BITS == job.generation else 0
     return record_of(
         job,
         outcome,

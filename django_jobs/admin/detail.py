@@ -18,6 +18,7 @@ from django_jobs.models import JobResult
 from django_jobs.registry import registry
 from django_jobs.results.redaction import HIDDEN as REDACTED
 from django_jobs.states import TERMINAL_STATES, State
+from django_jobs.workflow.standing import never_ran
 
 #: What a row says whose job will run again: the times and the error are those of its last run.
 _WAITING = frozenset({State.RETRY.value, State.PENDING.value, State.SCHEDULED.value})
@@ -188,6 +189,8 @@ def why_no_retry(job: JobResult) -> str | Promise:
     """Say why this job cannot be retried; empty: it can."""
     if job.state not in {State.FAILURE, State.REVOKED}:
         return _("Only a job that failed or was revoked can be retried.")
+    if not job.message and never_ran([str(job.pk)]):
+        return _("This step never ran. It waits again when its workflow is retried, on the page of the workflow.")
     if not job.message:
         return _("The message of this job was not kept, so there is nothing to send again.")
     if job.task not in registry:

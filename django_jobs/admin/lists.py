@@ -142,6 +142,7 @@ class JobLists(JobColumns, JobOperations):
         self, request: HttpRequest, operation: bulk.Operation, rows: QuerySet[Any], *, across: bool
     ) -> HttpResponse:
         """Ask again, saying how many there are, and which, and what will become of them."""
+        count = capped(rows)
         context = {
             **self.admin_site.each_context(request),
             "title": _("Are you sure?"),
@@ -149,7 +150,8 @@ class JobLists(JobColumns, JobOperations):
             "media": self.media,
             "operation": operation,
             "across": across,
-            "count": capped(rows),
+            "count": count,
+            "name": self.opts.verbose_name if count.number == 1 else self.opts.verbose_name_plural,
             "sample": self.sample_of(rows),
             "sample_template": self.sample_template,
             "filters": self._narrowed_by(request),

@@ -11,6 +11,7 @@ from django.contrib.admin.options import get_content_type_for_model
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from django_jobs.admin import bulk
 from django_jobs.admin.permissions import JobPermissions
@@ -39,11 +40,12 @@ class JobOperations(JobPermissions):
     def _log(self, request: HttpRequest, operation: bulk.Operation, done: int, *, job: Model | None, what: str) -> None:
         assert request.user.pk is not None  # the admin lets nobody else in
         text = operation.done % done
+        name = self.opts.verbose_name if done == 1 else self.opts.verbose_name_plural
         LogEntry.objects.create(
             user_id=request.user.pk,
             content_type_id=get_content_type_for_model(self.model).pk,
             object_id=None if job is None else str(job.pk),
-            object_repr=(str(job) if job is not None else f"{done} {self.opts.verbose_name_plural}")[:200],
+            object_repr=(str(job) if job is not None else f"{done} {name}")[:200],
             action_flag=operation.log_flag,
             change_message=f"{text} ({what})" if what else text,
         )
@@ -54,7 +56,11 @@ def _report(operation: bulk.Operation, tally: bulk.Tally) -> Iterator[tuple[str,
     if tally.done:
         yield operation.done % tally.done, messages.SUCCESS
     if tally.skipped:
-        text = _("%(n)d skipped: they were not in a state for it any more, or cannot be sent again.")
+        text = ngettext(
+            "%(n)d skipped: it was not in a state for it any more, or cannot be sent again.",
+            "%(n)d skipped: they were not in a state for it any more, or cannot be sent again.",
+            tally.skipped,
+        )
         yield text % {"n": tally.skipped}, messages.WARNING
     if tally.error is not None:
         text = _("Stopped: %(error)s Not done, and as they were: %(left)s. Do it again when that is mended.")

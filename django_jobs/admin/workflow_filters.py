@@ -8,22 +8,15 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.admin import ModelAdmin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from django_jobs import clock
 from django_jobs.admin.filters import JobFilter, Narrowing, TimeFilter, lowest_id
-from django_jobs.admin.workflow_words import FAILED, REVOKED, RUNNING, SUCCEEDED, WORKFLOW_LOOKS
+from django_jobs.admin.workflow_words import RUNNING, STATES, WORKFLOW_LOOKS
 from django_jobs.models import JobResult, Workflow
-
-#: What each state means in columns. Finished and running are told apart by an index, the rest by looking.
-CONDITIONS = {
-    RUNNING: Q(finished_at__isnull=True),
-    SUCCEEDED: Q(finished_at__isnull=False, failed=0),
-    FAILED: Q(finished_at__isnull=False, failed__gt=0, revoked_at__isnull=True),
-    REVOKED: Q(finished_at__isnull=False, failed__gt=0, revoked_at__isnull=False),
-}
+from django_jobs.models.workflow import CONDITIONS
 
 
 class WorkflowStateFilter(JobFilter):
@@ -47,7 +40,7 @@ class WorkflowStateFilter(JobFilter):
 
     def narrow(self, queryset: QuerySet[Any], chosen: str) -> QuerySet[Any]:
         """Return the rows of a state."""
-        return queryset.filter(CONDITIONS[chosen])
+        return queryset.filter(CONDITIONS[STATES[chosen]])
 
 
 class WorkflowTimeFilter(TimeFilter):

@@ -96,7 +96,7 @@ class WorkflowLists(WorkflowPermissions, JobLists):
     @admin.display(description=_("state"))
     def status(self, workflow: Any) -> SafeString:
         """Return icon and word."""
-        return rendered(words.WORKFLOW_LOOKS[words.state_of_workflow(workflow)])
+        return rendered(words.look_of_workflow(workflow))
 
     @admin.display(description=_("workflow"))
     def canvas(self, workflow: Any) -> SafeString:

@@ -59,11 +59,10 @@ class WorkflowPages(WorkflowPermissions, RecordPage):
         reading, links = Reading(settings.database, str(workflow.pk)), self.links(request, str(workflow.pk))
         records = reading.records(workflow.size)
         drawing = drawing_of(records)
-        state = words.state_of_workflow(workflow)
         return {
             "title": words.short_name(workflow.name),
             "workflow": workflow,
-            "look": words.WORKFLOW_LOOKS[state],
+            "look": words.look_of_workflow(workflow),
             "took": words.took(workflow),
             "progress": words.progress_bar(workflow),
             "graph": None if drawing is None or not drawing[0] else draw(drawing, links),

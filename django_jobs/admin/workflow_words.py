@@ -20,12 +20,10 @@ from django_jobs.states import State
 
 #: How a workflow stands; derived, not kept.
 RUNNING, SUCCEEDED, FAILED, REVOKED = "running", "succeeded", "failed", "revoked"
-WORKFLOW_LOOKS: Mapping[str, Look] = {
-    RUNNING: LOOKS[State.STARTED],
-    SUCCEEDED: LOOKS[State.SUCCESS],
-    FAILED: LOOKS[State.FAILURE],
-    REVOKED: LOOKS[State.REVOKED],
-}
+STATES: Mapping[str, State] = {
+    RUNNING: State.STARTED, SUCCEEDED: State.SUCCESS, FAILED: State.FAILURE, REVOKED: State.REVOKED
+}  # fmt: skip
+WORKFLOW_LOOKS: Mapping[str, Look] = {name: LOOKS[state] for name, state in STATES.items()}
 _MORE: Mapping[str, Look] = {
     SENT: Look(word=pgettext_lazy("state of a step", "sent"), tone="waiting", path=LOOKS[State.PENDING].path),
     NEVER_RAN: Look(word=pgettext_lazy("state of a step", "never ran"), tone="revoked", path="M3.5 8h9"),
@@ -45,13 +43,9 @@ _BARRIERS: Mapping[str, Look] = {
 _HIDDEN = Look(word=pgettext_lazy("members of a group", "not drawn"), tone="waiting", path="M3 8h.1M8 8h.1M13 8h.1")
 
 
-def state_of_workflow(workflow: Any) -> str:
-    """Return how a workflow stands, from its own row."""
-    if workflow.finished_at is None:
-        return RUNNING
-    if not workflow.failed:
-        return SUCCEEDED
-    return REVOKED if workflow.revoked_at is not None else FAILED
+def look_of_workflow(workflow: Any) -> Look:
+    """Return how the state of a workflow looks."""
+    return LOOKS[workflow.state]
 
 
 def took(workflow: Any) -> timedelta:
@@ -176,9 +170,17 @@ def rule_text(waits: bool, allowed: int) -> str:
     if waits and not allowed:
         return _("It fails when all have ended and one has failed")
     if waits:
-        return _("It fails when all have ended and more than %(n)d have failed") % {"n": allowed}
+        text = ngettext(
+            "It fails when all have ended and more than %(n)d has failed",
+            "It fails when all have ended and more than %(n)d have failed",
+            allowed,
+        )
+        return text % {"n": allowed}
     if allowed:
-        return _("It fails as soon as more than %(n)d have failed") % {"n": allowed}
+        text = ngettext(
+            "It fails as soon as more than %(n)d has failed", "It fails as soon as more than %(n)d have failed", allowed
+        )
+        return text % {"n": allowed}
     return _("It fails with the first failure")
 
 

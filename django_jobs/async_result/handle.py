@@ -18,7 +18,7 @@ from django_jobs.async_result.identity import Identified
 from django_jobs.async_result.look import Look, look
 from django_jobs.async_result.sent import Sent
 from django_jobs.async_result.waiting import Pause, Waited, steps
-from django_jobs.async_result.workflow import WorkflowResult, cause_of, workflow_of
+from django_jobs.async_result.workflow import WorkflowResult, cause_of, why_it_never_ran, workflow_of
 from django_jobs.brokers import get_broker
 from django_jobs.envelope import Job, decode
 from django_jobs.exceptions import DecodeError, JobsError, RelatedObjectMissing, UpstreamFailed
@@ -240,10 +240,8 @@ class AsyncResult(Identified, Sent, Generic[R]):
         self._look()
         self.ended = None
         if not operations.retry([self.target_id]).done:
-            raise JobsError(
-                f"The job {self.id} cannot be sent again: its state is {self.state}, it was not kept, or a middleware"
-                " has not let it pass."
-            )
+            why = f"its state is {self.state}, it was not kept, or a middleware has not let it pass"
+            raise JobsError(why_it_never_ran(self.target_id) or f"The job {self.id} cannot be sent again: {why}.")
         return self
 
     def forget(self) -> None:

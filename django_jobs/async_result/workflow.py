@@ -14,6 +14,7 @@ from django_jobs.results.rebuild import exception_of
 from django_jobs.results.workflows import Head
 from django_jobs.states import State
 from django_jobs.workflow import workflows_of
+from django_jobs.workflow.standing import never_ran
 
 
 class WorkflowResult(Identified):
@@ -85,3 +86,14 @@ def cause_of(step_id: str) -> Exception | None:
     step = None if workflows is None else workflows.steps([step_id]).get(step_id)
     stored = None if step is None or step.cause is None else get_store().get(step.cause)
     return None if stored is None else exception_of(stored.record)
+
+
+def why_it_never_ran(step_id: str) -> str:
+    """Say what is to be done about a step that never ran, and cannot be sent again alone; empty: it is none."""
+    workflow_id = never_ran([step_id]).get(step_id)
+    if workflow_id is None:
+        return ""
+    return (
+        f"The step {step_id} never ran, and there is no job to send again. It waits again when its workflow is retried:"
+        f" result.workflow.retry(), or manage.py jobs retry {workflow_id}."
+    )

@@ -191,8 +191,6 @@ class BaseBroker(WorkerVerbs, StrayVerbs, ContinuityVerbs):
 
     #: Do other processes see its jobs? Those of a test's broker are seen by the test alone.
     is_shared: ClassVar[bool] = True
-    #: Does ``wait`` block until something happens (else callers poll)?
-    supports_wait: ClassVar[bool] = True
     #: Does ``wait_end`` wake up when a job ends (else callers poll the result store)?
     supports_wait_end: ClassVar[bool] = True
 

@@ -84,8 +84,6 @@ class Ended(NamedTuple):
     step: str
     #: The step whose failure is the reason.
     cause: str
-    #: The barrier that failed first, on the way from there; None: they were in one chain.
-    barrier: str | None
 
 
 class ErrorCall(NamedTuple):
@@ -149,8 +147,6 @@ class _Item(NamedTuple):
     source: str
     #: The step whose failure is to be told instead of a value; None: it succeeded.
     cause: str | None = None
-    #: The barrier that failed on the way.
-    barrier: str | None = None
     #: Is it part of what a failure has made unreachable? Barriers there have no members that run.
     is_unreachable: bool = False
     #: Was this failure followed before?
@@ -186,21 +182,20 @@ class _Walk:
         source: str,
         cause: str | None,
         *,
-        barrier: str | None = None,
         unreachable: bool = False,
         is_old: bool = False,
     ) -> None:
         """Follow all that comes after a step or barrier."""
         if ended.continuation is not None:
-            self._todo.append(_Item(ended.continuation, source, cause, barrier, unreachable, is_old))
-        self._todo += [_Item(callback, source, cause, barrier, unreachable, is_old) for callback in ended.callbacks]
+            self._todo.append(_Item(ended.continuation, source, cause, unreachable, is_old))
+        self._todo += [_Item(callback, source, cause, unreachable, is_old) for callback in ended.callbacks]
 
     def resolve(self, barrier: Barrier, cause: str | None, *, is_old: bool = False) -> None:
         """Open a barrier, or let it fail."""
         self.book.resolve(barrier.id, cause)
         if cause is not None:
             self.call_errbacks(barrier.scopes, barrier.id, cause, is_old=is_old)
-        self.go_on(barrier, barrier.id, cause, barrier=barrier.id, is_old=is_old)
+        self.go_on(barrier, barrier.id, cause, is_old=is_old)
 
     def call_errbacks(self, scopes: Iterable[str], failed: str, cause: str, *, is_old: bool = False) -> None:
         """Call the error callbacks of these scopes for a failure, each once, however often it was attached."""
@@ -250,15 +245,13 @@ class _Walk:
             self._skipped.add(then.target)
             barrier = self.book.barrier(then.target)
             self.book.resolve(barrier.id, cause)
-            self.go_on(
-                barrier, barrier.id, cause, barrier=item.barrier, unreachable=item.is_unreachable, is_old=item.is_old
-            )
+            self.go_on(barrier, barrier.id, cause, unreachable=item.is_unreachable, is_old=item.is_old)
         else:
             self._end(self.book.step(then.target), item, cause, unreachable=item.is_unreachable)
 
     def _end(self, step: Opener, item: _Item, cause: str, *, unreachable: bool) -> None:
-        self.following.ended.append(Ended(step.id, cause, item.barrier))
-        self.go_on(step, step.id, cause, barrier=item.barrier, unreachable=unreachable, is_old=item.is_old)
+        self.following.ended.append(Ended(step.id, cause))
+        self.go_on(step, step.id, cause, unreachable=unreachable, is_old=item.is_old)
 
     def _skip_barrier(self, barrier_id: str, item: _Item) -> None:
         """End what follows a barrier of which no member can run, once."""
@@ -267,4 +260,4 @@ class _Walk:
         self._skipped.add(barrier_id)
         barrier = self.book.barrier(barrier_id)
         self.book.resolve(barrier_id, item.cause)
-        self.go_on(barrier, barrier_id, item.cause, barrier=item.barrier, unreachable=True, is_old=item.is_old)
+        self.go_on(barrier, barrier_id, item.cause, unreachable=True, is_old=item.is_old)

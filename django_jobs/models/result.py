@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from django_jobs.envelope import GENERATION_BITS
 from django_jobs.models.fields import OrderedUUIDField, ValueIndex
 from django_jobs.states import State
 
@@ -42,7 +43,7 @@ class JobResult(models.Model):
     deliveries = models.IntegerField(
         _("deliveries"), default=0, help_text=_("How often it was handed out without its end being seen.")
     )
-    # generation * 2**16 + deliveries: a late writer of an older attempt never overwrites a newer one.
+    # See envelope.GENERATION_BITS: a late writer of an older attempt never overwrites a newer one.
     fence = models.BigIntegerField(_("fence"), default=0)
 
     enqueued_at = models.DateTimeField(_("enqueued"))
@@ -85,7 +86,7 @@ class JobResult(models.Model):
     @property
     def generation(self) -> int:
         """How often this job was sent again by a retry, a snooze or an operator."""
-        return self.fence >> 16
+        return self.fence >> GENERATION_BITS
 
 
 class FailedJobManager(models.Manager["FailedJob"]):

@@ -11,6 +11,15 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from django_jobs.models.fields import OrderedUUIDField, ValueIndex
+from django_jobs.states import State
+
+#: What each state of a workflow means in columns. Finished and running are told apart by an index, the rest by looking.
+CONDITIONS = {
+    State.STARTED: models.Q(finished_at__isnull=True),
+    State.SUCCESS: models.Q(finished_at__isnull=False, revoked_at__isnull=True, failed=0),
+    State.FAILURE: models.Q(finished_at__isnull=False, revoked_at__isnull=True, failed__gt=0),
+    State.REVOKED: models.Q(finished_at__isnull=False, revoked_at__isnull=False),
+}
 
 
 class Workflow(models.Model):
@@ -48,6 +57,15 @@ class Workflow(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.id}"
+
+    @property
+    def state(self) -> State:
+        """STARTED until every step has ended; then SUCCESS, FAILURE when one has failed, or REVOKED."""
+        if self.finished_at is None:
+            return State.STARTED
+        if self.revoked_at is not None:
+            return State.REVOKED
+        return State.FAILURE if self.failed else State.SUCCESS
 
 
 class _Planned(models.Model):

@@ -10,7 +10,7 @@ from contextlib import suppress
 from django_jobs import clock, dispatch, workflow
 from django_jobs.brokers import get_broker
 from django_jobs.conf import settings
-from django_jobs.envelope import Job, decode
+from django_jobs.envelope import GENERATION_BITS, Job, decode
 from django_jobs.exceptions import BrokerUnavailable, DecodeError, EnqueueError
 from django_jobs.execution import fence_of
 from django_jobs.operations.summary import Summary, in_batches
@@ -50,7 +50,7 @@ def discard(job_ids: Sequence[str], *, by: str = "") -> Summary:
     )
 
 
-def _resume(changed: Sequence[tuple[Record, Record]]) -> None:
+def _reopen_workflows(changed: Sequence[tuple[Record, Record]]) -> None:
     """Undo what the failures of steps have caused that are sent again, in the transaction that is open."""
     store = get_store()
     by_workflow: dict[str, list[str]] = {}
@@ -58,7 +58,7 @@ def _resume(changed: Sequence[tuple[Record, Record]]) -> None:
         if after.workflow_id is not None and store.workflows is not None:
             by_workflow.setdefault(after.workflow_id, []).append(after.id)
     for workflow_id in sorted(by_workflow):
-        workflow.resume(store, workflow_id, by_workflow[workflow_id])
+        workflow.reopen(store, workflow_id, by_workflow[workflow_id])
 
 
 def _change(
@@ -81,7 +81,7 @@ def _retry(ids: Sequence[str], by: str) -> int:
         # Rows and jobs are in one database, and cannot come apart.
         with store.transaction():
             changed = _change(ids, RETRYABLE, lambda rows: _reopened(rows, by))
-            _resume(changed)
+            _reopen_workflows(changed)
             _send(changed)
         return len(changed)
     if broker.is_shared and store.outbox is not None:
@@ -91,7 +91,7 @@ def _retry(ids: Sequence[str], by: str) -> int:
     except BrokerUnavailable as error:
         raise EnqueueError(str(error), job_ids=tuple(ids)) from error
     changed = _change(ids, RETRYABLE, lambda rows: _reopened(rows, by))
-    _resume(changed)
+    _reopen_workflows(changed)
     try:
         _send(changed)
     except (EnqueueError, BrokerUnavailable) as error:
@@ -108,7 +108,7 @@ def _retry_through_outbox(ids: Sequence[str], by: str) -> int:
         _await_acks(ids)
     with get_store().transaction():
         changed = _change(ids, RETRYABLE, lambda rows: _reopened(rows, by, outbox=True))
-        _resume(changed)
+        _reopen_workflows(changed)
         jobs = [job for _, after in changed if (job := _sent_again(after)) is not None]
         dispatch.send_again(jobs, before=lambda: _forget_dead(jobs))
     return len(changed)
@@ -164,7 +164,7 @@ def _next_of(before: Record, *, outbox: bool) -> Job | None:
     job = _sent_again(before)
     if job is None:
         return None
-    generation = max(job.generation, before.fence >> 16) + 1
+    generation = max(job.generation, before.fence >> GENERATION_BITS) + 1
     return job.evolve(generation=generation, retries=0, eta_ms=None, expires_ms=None, outbox=outbox)
 
 
@@ -217,6 +217,6 @@ def _after(now_ms: int, kept_ms: int | None) -> int | None:
 def _discarded(before: Record, by: str) -> Record:
     return before._replace(
         state=State.REVOKED.value,
-        fence=((before.fence >> 16) + 1) << 16,
+        fence=((before.fence >> GENERATION_BITS) + 1) << GENERATION_BITS,
         history=event_line("discarded", by=by, at_ms=clock.now_ms()),
     )

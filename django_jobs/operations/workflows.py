@@ -42,7 +42,7 @@ def retry_workflow(workflow_id: str, *, by: str = "") -> Summary:
     if not failed and not never_ran:
         return Summary()
     with store.transaction():
-        workflow.resume(store, key, [], whole=True)
+        workflow.reopen(store, key, [], whole=True)
     retried = retry(failed, by=by)
     if retried.done:
         return retried

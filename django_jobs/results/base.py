@@ -13,14 +13,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from django_jobs.envelope import GENERATION_BITS
 from django_jobs.states import TERMINAL_STATES
 
 if TYPE_CHECKING:
     from django_jobs.results.outbox import Outbox
     from django_jobs.results.workflows import BaseWorkflows
-
-#: fence = generation << 16 | deliveries
-GENERATION_BITS = 16
 
 
 class Record(NamedTuple):

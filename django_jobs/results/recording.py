@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from django_jobs.conf import as_ms, settings
-from django_jobs.envelope import Job
+from django_jobs.envelope import DELIVERIES_MAX, Job
 from django_jobs.execution import cut
 from django_jobs.options import TaskOptions
 from django_jobs.outcome import (
@@ -104,7 +104,7 @@ def record_of_undecodable(claimed: Claimed, outcome: Outcome, *, worker: str, no
         traceback=traceback,
         worker=worker,
         deliveries=claimed.deliveries,
-        fence=min(claimed.deliveries, 0xFFFF),
+        fence=min(claimed.deliveries, DELIVERIES_MAX),
         enqueued_ms=claimed.moment_ms,
         finished_ms=now_ms,
         expires_ms=_after(now_ms, settings.results_ms("FAILURES_EXPIRE")),

@@ -49,7 +49,7 @@ class DatabaseStore(BaseStore):
 
     def __init__(self, *, using: str, options: dict[str, Any] | None = None) -> None:
         super().__init__(using=using, options=options)
-        self.patience_ms, self.timeout_ms = self._ms("PATIENCE"), self._ms("TIMEOUT")
+        self.patience_ms, self.timeout_ms = _ms_in(self.options, "PATIENCE"), _ms_in(self.options, "TIMEOUT")
         for name in self.options:
             if name not in OPTIONS:
                 raise JobsConfigurationError(
@@ -59,15 +59,6 @@ class DatabaseStore(BaseStore):
         self._largest_row: int | None = None
         self._outbox = self.outbox = Outbox(self._run, self._ask, wait_ms=self.timeout_ms)
         self._workflows = self.workflows = Workflows(using, self._run, self._ask, wait_ms=self.patience_ms)
-
-    def _ms(self, name: str) -> int:
-        value = self.options.get(name, OPTIONS[name])
-        if not is_delay(value) or as_ms(value) <= 0:
-            raise JobsConfigurationError(
-                f"{SETTING}['RESULTS']['OPTIONS'][{name!r}] must be a timedelta or a number of seconds above 0,"
-                f" not {value!r}."
-            )
-        return as_ms(value)
 
     @property
     def is_transactional(self) -> bool:
@@ -296,6 +287,16 @@ class DatabaseStore(BaseStore):
             raise StoreUnavailable(
                 f"The database {self.using!r}, which keeps the results, cannot be used: {error}".rstrip()
             ) from error
+
+
+def _ms_in(options: Mapping[str, Any], name: str) -> int:
+    value = options.get(name, OPTIONS[name])
+    if not is_delay(value) or as_ms(value) <= 0:
+        raise JobsConfigurationError(
+            f"{SETTING}['RESULTS']['OPTIONS'][{name!r}] must be a timedelta or a number of seconds above 0,"
+            f" not {value!r}."
+        )
+    return as_ms(value)
 
 
 def _vendor_of(using: str) -> str:

@@ -56,7 +56,7 @@ def jobs_status(state: str) -> SafeString:
 @register.filter
 def jobs_workflow_status(workflow: Any) -> SafeString:
     """Return how a workflow stands, as icon and word."""
-    return presentation.rendered(words.WORKFLOW_LOOKS[words.state_of_workflow(workflow)])
+    return presentation.rendered(words.look_of_workflow(workflow))
 
 
 @register.filter

@@ -148,8 +148,8 @@ class MemoryWorkflows(BaseWorkflows):
             *((barrier.id, barrier.continuation, True) for barrier in barriers),
         ]
 
-    def note(self, changes: Changes, now_ms: int) -> list[str]:
-        """Keep what has changed. Return the ids of the workflows that have finished with it."""
+    def note(self, changes: Changes, now_ms: int) -> None:
+        """Keep what has changed."""
         for member in changes.members:
             self._members.setdefault(member.barrier, {})[member.position] = member
         self._barriers |= changes.barriers
@@ -159,12 +159,8 @@ class MemoryWorkflows(BaseWorkflows):
             self._steps[step_id] = self._steps[step_id]._replace(continuation=None, callbacks=())
         for step_id, cause in changes.ended:
             self._steps[step_id] = self._steps[step_id]._replace(cause=cause)
-        finished = []
         for one, remaining in changes.remaining.items():
             head = self._heads[one]
             self._heads[one] = head._replace(
                 remaining=head.remaining + remaining, failed=head.failed + changes.failed.get(one, 0)
             )
-            if self._heads[one].remaining <= 0:
-                finished.append(one)
-        return finished

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from django_jobs import clock
 from django_jobs.brokers.base import BaseBroker, Claimed, Found, Message
-from django_jobs.envelope import Job
+from django_jobs.envelope import DELIVERIES_MAX, GENERATION_BITS, Job
 from django_jobs.exceptions import JobRevoked, JobsConfigurationError, JobsError, TimeLimitExceeded
 from django_jobs.execution import error_of, options_of, outcome_of
 from django_jobs.outcome import Failed, Outcome, Revoked
@@ -108,15 +108,17 @@ class DeadSweep:
 
 def _says_enough(row: Settled, job: Job | None) -> bool:
     """Say whether a row knows of this generation of a job already how it ended, or that it runs again."""
-    return (row.is_terminal or row.state in _WAITING) and (job is None or row.fence >> 16 >= job.generation)
+    return (row.is_terminal or row.state in _WAITING) and (
+        job is None or row.fence >> GENERATION_BITS >= job.generation
+    )
 
 
 def _end_of(dead: Found, row: Settled | None) -> Finished:
     claimed = Claimed(dead.id, dead.queue, dead.body, "", dead.moment_ms, dead.priority)
     verdict, job = Verdict.decode(dead.reason), read(claimed)
-    if row is not None and isinstance(job, Job) and row.fence >> 16 == job.generation:
+    if row is not None and isinstance(job, Job) and row.fence >> GENERATION_BITS == job.generation:
         # Under the number of its last delivery: progress that it has written must not be newer than its end.
-        claimed = claimed._replace(deliveries=row.fence & 0xFFFF)
+        claimed = claimed._replace(deliveries=row.fence & DELIVERIES_MAX)
     started_ms, ended_ms = (dead.moment_ms,) * 2 if verdict is None else (verdict.started_ms, verdict.ended_ms)
     if not isinstance(job, Job):
         return Finished(claimed, None, job, started_ms, ended_ms)

@@ -16,7 +16,7 @@ from functools import partial
 from django_jobs import clock, workflow
 from django_jobs.brokers.base import BaseBroker, Claimed, Retry
 from django_jobs.conf import settings
-from django_jobs.envelope import OUTBOX_MARK, Job, decode
+from django_jobs.envelope import GENERATION_BITS, OUTBOX_MARK, Job, decode
 from django_jobs.exceptions import ResultNotStorable
 from django_jobs.execution import error_of, fence_of, options_in_force
 from django_jobs.options import TaskOptions
@@ -35,7 +35,7 @@ from django_jobs.outcome import (
     plain,
 )
 from django_jobs.registry import registry
-from django_jobs.results.base import GENERATION_BITS, BaseStore, Record, Settled
+from django_jobs.results.base import BaseStore, Record, Settled
 from django_jobs.results.outbox import Again, Kept, Standing
 from django_jobs.results.recording import record_of, record_of_undecodable
 from django_jobs.states import TERMINAL_STATES, State

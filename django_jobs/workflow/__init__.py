@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from django_jobs.workflow.recording import NotReplaceable, concerns, in_transaction, record, record_replaced
-from django_jobs.workflow.resuming import resume
+from django_jobs.workflow.reopening import reopen
 from django_jobs.workflow.revoking import close, revoke_waiting
 from django_jobs.workflow.starting import start, workflows_of
 
 __all__ = [
-    "NotReplaceable", "close", "concerns", "in_transaction", "record", "record_replaced", "resume", "revoke_waiting",
+    "NotReplaceable", "close", "concerns", "in_transaction", "record", "record_replaced", "reopen", "revoke_waiting",
     "start", "workflows_of",
 ]  # fmt: skip

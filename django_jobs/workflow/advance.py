@@ -14,13 +14,13 @@ from django_jobs.canvas.records import UNREADABLE, Join, KeptErrback, Plan, Step
 from django_jobs.canvas.signature import Signature
 from django_jobs.envelope import Job
 from django_jobs.execution import error_of
-from django_jobs.identifiers import derived_id, moment_of
 from django_jobs.outcome import Error
-from django_jobs.results.base import GENERATION_BITS, BaseStore, Record
+from django_jobs.results.base import BaseStore, Record
 from django_jobs.results.workflows import BaseWorkflows, Head, KeptStep
 from django_jobs.states import State
 from django_jobs.workflow import jobs as making
 from django_jobs.workflow.book import StoredBook
+from django_jobs.workflow.error_calls import ErrorCalls
 from django_jobs.workflow.passing import is_away, through_middleware
 
 logger = logging.getLogger("django_jobs")
@@ -45,8 +45,7 @@ class Advance:
         self._never_ran: set[str] = set()
         #: What middleware has added to the headers of the first job that is sent.
         self.added_headers: Mapping[str, str] = {}
-        #: Of the jobs of steps that have ended, as far as that is known here.
-        self._generations: dict[str, int] = {}
+        self._error_calls = ErrorCalls(store, workflows)
         #: Steps that are to start.
         self._opened: list[Opened] = []
         #: Steps that have ended on the way: (step, did it fail, is that told to error callbacks?).
@@ -68,7 +67,7 @@ class Advance:
         step = self.book.find(step_id)
         if step is not None and step.workflow_id in self._heads:
             if generation is not None:
-                self._generations[step_id] = generation
+                self._error_calls.ended(step_id, generation)
             self._ends.append((step, failed, quiet))
 
     def begin(self, made: Plan, *, source: str | None = None) -> None:
@@ -187,11 +186,10 @@ class Advance:
 
     def _call(self, call: ErrorCall, workflow_id: str) -> None:
         """
-        Start an error callback: a canvas of its own in the same workflow, which nothing waits for.
-
-        Once for each failure: a barrier that was opened again, and fails for what had failed before, calls nobody.
+        Start an error callback, once for each failure: a canvas of its own in the same workflow, which nothing waits
+        for.
         """
-        call_id = self._id_of(call)
+        call_id = self._error_calls.id_of(call)
         if call_id is None:
             return
         errback = call.errback
@@ -210,35 +208,12 @@ class Advance:
             self.book.changes.count(workflow_id, remaining=len(made.steps))
             self.begin(made, source=FAILURE_OF + call.failed)
 
-    def _id_of(self, call: ErrorCall) -> str | None:
-        """
-        Return the id of an error callback, which derives from the failure; None: it was called for that.
-
-        A barrier is told of under the same id when it fails first; after that by what of it has failed anew.
-        """
-        generation = str(self._generation_of(call.cause))
-        names: list[tuple[str, ...]] = [(generation,)]
-        if call.failed != call.cause:
-            names = [("0",)] if call.is_old else [("0",), (call.cause, generation)]
-        for name in names:
-            call_id = derived_id(moment_of(call.id), call.id, *name)
-            if not (self._workflows.steps([call_id]) or self._workflows.barriers([call_id])):
-                return call_id
-        return None
-
     def _fail_call(self, step: Step, error: Exception) -> None:
         """Record an error callback that cannot be called as a step that has failed: nothing else depends on it."""
         made = Plan(workflow_id=step.workflow_id, steps=(step,))
         self.add(made)
         self.book.add(made)
         self._end_unsent(step, error_of(error), State.FAILURE)
-
-    def _generation_of(self, step_id: str) -> int:
-        """Return the generation of a job that has ended, here or in an earlier transaction."""
-        if step_id not in self._generations:
-            row = self._store.settled([step_id]).get(step_id)
-            self._generations[step_id] = 0 if row is None else row.fence >> GENERATION_BITS
-        return self._generations[step_id]
 
     def _make_jobs(self) -> list[Job]:
         """Return the jobs of the steps that were opened. One that cannot be made is the failure of its step."""
@@ -283,7 +258,7 @@ class Advance:
         return head.parent_id if self.book.is_barrier(source) else source
 
     def _end_unsent(self, step: KeptStep | Step, error: Error, state: State, job: Job | None = None) -> None:
-        self._generations[step.id] = 0  # it has no job, and its row is not written yet
+        self._error_calls.ended(step.id, 0)  # it has no job, and its row is not written yet
         self._records.append(making.record_of_unsent(step, self._heads[step.workflow_id], error, state=state, job=job))
         self._ends.append((step, True, False))
 

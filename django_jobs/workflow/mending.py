@@ -23,7 +23,7 @@ from django_jobs.states import State
 from django_jobs.workflow import jobs as making
 from django_jobs.workflow.advance import FAILURE_OF
 from django_jobs.workflow.recording import record
-from django_jobs.workflow.resuming import resume
+from django_jobs.workflow.reopening import reopen
 from django_jobs.workflow.starting import workflows_of
 
 #: Steps that were sent less than this ago may still be on their way.
@@ -133,5 +133,5 @@ def go_on(workflow_ids: Sequence[str]) -> int:
     store = get_store()
     for workflow_id in workflow_ids:
         with store.transaction():
-            resume(store, workflow_id, [])
+            reopen(store, workflow_id, [])
     return len(workflow_ids)

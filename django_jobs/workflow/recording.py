@@ -14,10 +14,11 @@ from types import MappingProxyType
 
 from django_jobs import clock, transactions
 from django_jobs.canvas.records import Plan
+from django_jobs.envelope import GENERATION_BITS
 from django_jobs.exceptions import BrokerUnavailable, StoreUnavailable
 from django_jobs.execution import error_of
 from django_jobs.outcome import Replaced
-from django_jobs.results.base import GENERATION_BITS, BaseStore, Record
+from django_jobs.results.base import BaseStore, Record
 from django_jobs.results.recording import UNSURE
 from django_jobs.results.workflows import BaseWorkflows, Changes
 from django_jobs.states import TERMINAL_STATES, State

@@ -28,6 +28,18 @@ class BrowserTests(browser.Browser):
         self.open(f"{base}/jobresult/{job.pk}/change/")
         assert self.browser.execute_script(color) == "rgb(179, 38, 30)"
 
+    def test_the_lists_fit_their_page(self) -> None:
+        make_failure()
+        make_result(worker="a-machine-with-a-long-name.example.org:4121:1")
+        for width in (1400, 1280, 1100, 400):
+            metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+            self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+            for page in ("jobresult", "failedjob"):
+                with self.subTest(width=width, page=page):
+                    self.open(f"admin/django_jobs/{page}/")
+                    list_ = "const list = document.querySelector('#result_list').parentElement; return list."
+                    assert self.browser.execute_script(f"{list_}scrollWidth <= list.clientWidth")
+
     def test_the_policy_is_real(self) -> None:
         self.open("admin/")
         self.browser.execute_script("document.body.setAttribute('style', 'color: red')")

@@ -7,6 +7,7 @@ from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.test import Client
 
 from django_jobs.admin import bulk
+from django_jobs.admin.operating import _report
 from django_jobs.brokers import get_broker
 from django_jobs.models import JobResult, OutboxJob
 from django_jobs.results import get_store
@@ -113,6 +114,14 @@ class TestSelection:
         entry = LogEntry.objects.get()
         assert entry.object_repr == "2 failed jobs"
         assert entry.change_message == "2 jobs were sent again."
+
+    def test_one_is_one(self, operator):
+        job = make_failure()
+        assert "Discard 1 selected failed job." in operator.post(FAILED, select("discard", job)).content.decode()
+        assert said(operator, FAILED, select("retry", job)) == "1 job was sent again."
+        assert LogEntry.objects.get().object_repr == "1 failed job"
+        tally = bulk.Tally(skipped=1)
+        assert "1 skipped: it was not in a state for it" in next(iter(_report(bulk.RETRY, tally)))[0]
 
     def test_those_in_another_state_are_left_alone(self, operator):
         done = make_result(State.SUCCESS)

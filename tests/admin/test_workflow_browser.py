@@ -48,11 +48,19 @@ class WorkflowBrowserTests(browser.Browser):
 
     def test_the_list_fits_its_page(self) -> None:
         w.make_workflow(name="chord of " + ", ".join(f"shop.jobs.a_task_with_a_long_name_{n}" for n in range(5)))
-        for width in (1400, 1000, 600):
+        for width in (1400, 1280, 1000, 600, 400):
             self.browser.set_window_size(width, 1000)
             self.open(LIST)
             list_ = "const list = document.querySelector('#result_list').parentElement; return list."
             assert self.browser.execute_script(f"{list_}scrollWidth <= list.clientWidth")
+
+    def test_names_of_steps_can_be_read_on_a_small_screen(self) -> None:
+        workflow = w.send(w.a_chain())
+        metrics = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.open(f"{LIST}{workflow.pk}/change/")
+        width = "return document.querySelector('#dj-steps tbody th').clientWidth"
+        assert self.browser.execute_script(width) > 100
 
     def test_a_node_leads_to_its_job_and_back(self) -> None:
         workflow = w.send(w.a_chord(failing=1))
@@ -79,7 +87,7 @@ class WorkflowBrowserTests(browser.Browser):
         self.click("#result_list input.action-select")
         self.click("select[name=action] option[value=retry_selected]")
         self.click("button[name=index]")
-        assert "Retry failed steps of 1 selected workflows." in self.text_of(".dj-question")
+        assert "Retry failed steps of 1 selected workflow." in self.text_of(".dj-question")
         self.click(".dj-danger")
         assert "Failed steps of 1 workflow were sent again." in self.text_of(".messagelist")
         assert "running" in self.text_of("#result_list")

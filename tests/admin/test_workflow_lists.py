@@ -153,7 +153,7 @@ class TestActions:
         done = w.send(w.a_chain())
         waiting, other = w.send(w.a_chain(), run=False), w.send(w.a_chain(), run=False)
         page = operator.post(WORKFLOWS, select("revoke", waiting, done)).content.decode()
-        assert "Revoke 1 selected workflows." in page
+        assert "Revoke 1 selected workflow." in page
         assert str(waiting.pk) in page
         data = select("revoke", waiting, done, confirmed=True)
         assert said(operator, WORKFLOWS, data) == "1 workflow was revoked."
@@ -161,7 +161,7 @@ class TestActions:
         assert states == {waiting.pk: True, done.pk: False, other.pk: False}
         assert set(JobResult.objects.filter(workflow_id=waiting.pk).values_list("state", flat=True)) == {State.REVOKED}
         entry = LogEntry.objects.get()
-        assert (entry.object_repr, entry.change_message) == ("1 workflows", "1 workflow was revoked.")
+        assert (entry.object_repr, entry.change_message) == ("1 workflow", "1 workflow was revoked.")
 
     def test_retry_sends_failed_steps_again(self, operator):
         failed, done = w.send(w.a_chord(failing=1)), w.send(w.a_chain())
@@ -176,7 +176,7 @@ class TestActions:
         page = operator.post(WORKFLOWS, select("retry", revoked, across=True)).content.decode()
         assert "Retry failed steps of all 0 workflows that match." in page
         page = operator.post(f"{WORKFLOWS}?state=revoked", select("retry", revoked, across=True)).content.decode()
-        assert "Retry failed steps of all 1 workflows that match." in page
+        assert "Retry failed steps of the one workflow that matches." in page
         assert "<dt>state</dt><dd>revoked</dd>" in page
 
 

@@ -8,11 +8,13 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import DatabaseError, connections
+from django.template.loader import render_to_string
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
 from django_jobs import chain, clock, group
 from django_jobs.admin import workflow_reading as reading
+from django_jobs.admin.workflow_words import rule_text
 from django_jobs.identifiers import new_id
 from django_jobs.models import JobResult, Workflow, WorkflowStep
 from django_jobs.operations import Summary
@@ -108,6 +110,17 @@ class TestEveryDatabase:
         assert "36 more members" in page
         assert "72 steps are not drawn" in page
         assert page.count('class="dj-node ') == 4 * 2 + 4
+
+    def test_one_step_that_is_not_drawn(self):
+        said = render_to_string("admin/django_jobs/workflow_graph.html", {"left_out": 1})
+        assert "1 step is not drawn" in said
+
+    @pytest.mark.parametrize(
+        ("waits", "allowed", "text"),
+        [(True, 1, "more than 1 has failed"), (True, 2, "more than 2 have"), (False, 1, "more than 1 has failed")],
+    )
+    def test_when_a_group_fails(self, waits, allowed, text):
+        assert text in rule_text(waits, allowed)
 
     def test_steps_are_in_the_order_in_which_they_were_sent(self, using, operator):
         workflow = send(chain(tasks.fetch.si(), tasks.resize.si(), tasks.publish.si(), tasks.notify.si()), using)

@@ -102,8 +102,6 @@ def only_woken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def waiting_broker(broker: BaseBroker, only_woken: None) -> BaseBroker:
-    if not broker.supports_wait:
-        pytest.skip("this broker is polled")
     return broker
 
 

@@ -335,7 +335,9 @@ def test_results_that_are_gone_before_their_jobs_are_safe(found: Found, task_of:
 def test_where_end_and_leaving_are_one_commit_retention_is_free(found: Found):
     short = {"EXPIRES": 60}
     assert found("database://default", about=("W025",), RESULTS=short) == {}
-    elsewhere = next(alias for alias in connections if alias != "default")
+    elsewhere = next((alias for alias in connections if alias != "default"), None)
+    if elsewhere is None:
+        pytest.skip(why_missing("postgres"))
     assert "W025" in found(f"database://{elsewhere}", about=("W025",), RESULTS=short)
 
 

@@ -101,7 +101,7 @@ class TestRetry:
         assert (answer.code, answer.out) == (0, "2 jobs sent again.\n")
         assert states(failed) == ["PENDING", "PENDING", "FAILURE"]
         answer = jobs_command("retry", failed[0], new_id(), "--json")
-        assert (answer.code, answer.document) == (1, {"matched": 2, "sent": 0, "skipped": 2})
+        assert (answer.code, answer.document) == (1, {"matched": 2, "sent": 0, "skipped": 2, "workflows": {}})
 
     def test_by_task_and_state(self, worker: TinyWorker, failed: list[str], jobs_command: Run):
         other = jobs.raises.delay("reject")

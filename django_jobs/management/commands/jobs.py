@@ -1,4 +1,4 @@
-"""``manage.py jobs``: look at workers, queues and jobs, and do something about them."""
+"""``manage.py jobs``: look at workers, queues, jobs and workflows, and do something about them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db import DatabaseError, InterfaceError
 
 from django_jobs.conf import settings
 from django_jobs.exceptions import BrokerUnavailable, EnqueueError, JobsConfigurationError, StoreUnavailable
-from django_jobs.management.jobs import changing, healing, looking, scheduling
+from django_jobs.management.jobs import changing, healing, looking, scheduling, workflows
 from django_jobs.management.jobs.choosing import LIMIT
 from django_jobs.management.jobs.screen import USAGE, Screen
 from django_jobs.management.service import HintingCommand, Parser
@@ -28,6 +28,7 @@ ACTIONS: Mapping[str, Callable[[Screen, dict[str, Any]], int]] = {
     "inspect": looking.inspect,
     "active": looking.active,
     "queues": looking.queues,
+    "workflows": workflows.workflows,
     "call": changing.call,
     "retry": changing.retry,
     "revoke": changing.revoke,
@@ -44,7 +45,7 @@ ACTIONS: Mapping[str, Callable[[Screen, dict[str, Any]], int]] = {
 class Command(HintingCommand):
     """Looks at what is going on, and does something about it."""
 
-    help = "Look at workers, queues and jobs, and do something about them."
+    help = "Look at workers, queues, jobs and workflows, and do something about them."
     # What is broken must not keep an operator from looking at it.
     requires_system_checks: list[str] = []
 
@@ -58,9 +59,12 @@ class Command(HintingCommand):
             made.add_argument("--json", action="store_true", dest="as_json", help="Answer with one JSON document.")
             return made
 
-        action("inspect").add_argument("ids", nargs="*", metavar="ID", help="Say how these jobs stand, and why.")
+        action("inspect").add_argument(
+            "ids", nargs="*", metavar="ID", help="Say how these jobs or workflows stand, and why."
+        )
         action("active")
         action("queues")
+        _add_narrowing(action("workflows"), "Workflows", "were sent", workflows.LIMIT)
         _add_call(action("call"))
         _add_filters(action("retry"))
         _add_filters(revoke := action("revoke"))
@@ -74,7 +78,9 @@ class Command(HintingCommand):
         tell.add_argument("what", choices=("stop", "quiet", "dump"))
         _add_yes(tell)
         scheduling.declare(action("schedule"))
-        (doctor := action("doctor")).add_argument("ids", nargs="*", metavar="ID", help="Say how these jobs stand.")
+        (doctor := action("doctor")).add_argument(
+            "ids", nargs="*", metavar="ID", help="Say how these jobs or workflows stand."
+        )
         doctor.add_argument("--fix", action="store_true", help="Mend what can be mended.")
         _add_yes(doctor)
 
@@ -144,13 +150,18 @@ def _add_call(parser: CommandParser) -> None:
 
 def _add_filters(parser: CommandParser) -> None:
     add = parser.add_argument
-    add("ids", nargs="*", metavar="ID")
+    add("ids", nargs="*", metavar="ID", help="A job, or a workflow.")
     add("--task", metavar="GLOB", help="Jobs of these tasks: 'shop.*'.")
-    add("--state", action="append", default=[], help="Jobs in this state; may be repeated.")
     add("--queue", help="Jobs of this queue.")
-    add("--since", metavar="AGE", help="Jobs that ended, or were sent, not longer ago: 90s, 30m, 1h, 2d.")
-    add("--limit", type=_positive, default=LIMIT, help=f"At most so many jobs; default {LIMIT}.")
+    _add_narrowing(parser, "Jobs", "ended, or were sent,", LIMIT)
     _add_yes(parser)
+
+
+def _add_narrowing(parser: CommandParser, what: str, when: str, limit: int) -> None:
+    add = parser.add_argument
+    add("--state", action="append", default=[], help=f"{what} in this state; may be repeated.")
+    add("--since", metavar="AGE", help=f"{what} that {when} not longer ago: 90s, 30m, 1h, 2d.")
+    add("--limit", type=_positive, default=limit, help=f"At most so many; default {limit}.")
 
 
 def _add_yes(parser: CommandParser) -> None:

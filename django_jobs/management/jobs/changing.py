@@ -13,6 +13,7 @@ from django_jobs.brokers import get_broker
 from django_jobs.brokers.known import known_queues
 from django_jobs.exceptions import EncodeError, UnknownTask
 from django_jobs.inspection import Worker
+from django_jobs.management.jobs import workflows
 from django_jobs.management.jobs.choosing import PLACES, Filter, filter_of, ids_of, recorded, waiting
 from django_jobs.management.jobs.screen import USAGE, Screen, count
 from django_jobs.states import State
@@ -74,40 +75,47 @@ def _parsed(text: str | None, kind: type) -> Any:
 
 
 def retry(screen: Screen, options: dict[str, Any]) -> int:
-    """Send jobs again that failed or were revoked. 1: some were not in a state for it."""
+    """Send jobs again that failed or were revoked, or go on with workflows. 1: some were not in a state for it."""
     wanted = filter_of(options, allowed=_RETRYABLE, default=(State.FAILURE.value,))
-    ids = ids_of(options) if wanted is None else recorded(wanted)
-    if wanted is not None and ids and not screen.confirm(_question("Send", ids, wanted, "again"), yes=options["yes"]):
+    matched = ids_of(options) if wanted is None else recorded(wanted)
+    question = _question("Send", len(matched), wanted, "again")
+    if wanted is not None and matched and not screen.confirm(question, yes=options["yes"]):
         return _left_alone(screen)
+    whole = workflows.retry(screen, list(workflows.among(matched)) if wanted is None else [], BY)
+    ids = [one for one in matched if one not in whole]
     summary = operations.retry(ids, by=BY)
+    skipped = summary.skipped + sum(not one.done for one in whole.values())
     if screen.as_json:
-        screen.document({"matched": len(ids), "sent": summary.done, "skipped": summary.skipped})
-    else:
+        screen.document({"matched": len(matched), "sent": summary.done, "skipped": skipped, "workflows": whole})
+    elif ids or not whole:
         screen.say(f"{count(summary.done)} sent again.")
         if summary.skipped:
             why = "not failed or revoked, not known, without its message, or not let pass by a middleware"
             screen.say(f"{count(summary.skipped)} skipped: {why}.")
-    return int(bool(summary.skipped))
+            workflows.say_never_ran(screen, ids)
+    return int(bool(skipped))
 
 
 def revoke(screen: Screen, options: dict[str, Any]) -> int:
-    """Stop jobs that have not ended. 1: some of them could not be."""
+    """Stop jobs or workflows that have not ended. 1: some of them could not be."""
     default = (State.PENDING.value, State.SCHEDULED.value)
     wanted = filter_of(options, allowed=tuple(PLACES), default=default)
     found: list[tuple[str, str | None]] = (
         [(job_id, None) for job_id in ids_of(options)] if wanted is None else list(waiting(wanted))
     )
+    whole = list(workflows.among([job_id for job_id, _ in found])) if wanted is None else []
     how = "and kill it if it runs" if options["terminate"] else ""
-    question = _question("Revoke", [job_id for job_id, _ in found], wanted, how)
-    if found and not screen.confirm(question, yes=options["yes"]):
+    if found and not screen.confirm(_question("Revoke", len(found), wanted, how, len(whole)), yes=options["yes"]):
         return _left_alone(screen)
-    ends = {job_id: operations.revoke(job_id, queue, terminate=options["terminate"]).value for job_id, queue in found}
+    closed = workflows.revoke(screen, whole, terminate=options["terminate"])
+    alone = [pair for pair in found if pair[0] not in closed]
+    ends = {job_id: operations.revoke(job_id, queue, terminate=options["terminate"]).value for job_id, queue in alone}
     if screen.as_json:
-        screen.document({"matched": len(ends), "states": ends})
-    else:
+        screen.document({"matched": len(found), "states": ends, "workflows": closed})
+    elif ends or not closed:
         _show_revoked(screen, list(ends.values()))
-    expected = {State.REVOKED.value, State.STARTED.value}
-    return int(any(state not in expected for state in ends.values()))
+    is_over = any(state not in (State.REVOKED.value, State.STARTED.value) for state in ends.values())
+    return int(is_over or not all(summary.done for summary in closed.values()))
 
 
 def _show_revoked(screen: Screen, states: list[str]) -> None:
@@ -124,9 +132,11 @@ def _show_revoked(screen: Screen, states: list[str]) -> None:
             screen.say(f"{count(number)} {text}")
 
 
-def _question(verb: str, ids: list[str], wanted: Filter | None, rest: str) -> str:
-    more = f" (the first {wanted.limit:,}; run it again for the rest)" if wanted and len(ids) == wanted.limit else ""
-    return f"{verb} {count(len(ids))}{more}{' ' + rest if rest else ''}?"
+def _question(verb: str, number: int, wanted: Filter | None, rest: str, whole: int = 0) -> str:
+    more = f" (the first {wanted.limit:,}; run it again for the rest)" if wanted and number == wanted.limit else ""
+    jobs = [count(number - whole)] if number > whole else []
+    what = " and ".join([*jobs, *([count(whole, "workflow", "workflows")] if whole else [])])
+    return f"{verb} {what}{more}{' ' + rest if rest else ''}?"
 
 
 def _left_alone(screen: Screen) -> int:

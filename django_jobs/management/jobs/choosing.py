@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import CommandError
-from django.utils import timezone
 
 from django_jobs import clock, inspection
 from django_jobs.brokers import get_broker
@@ -63,20 +61,29 @@ def filter_of(options: dict[str, Any], *, allowed: tuple[str, ...], default: tup
         raise CommandError("Name jobs by their ids, or by --task, --state, --queue or --since.", returncode=USAGE)
     if options["ids"]:
         return None
-    states = tuple(state.upper() for state in options["state"]) or default
-    wrong = [state for state in states if state not in allowed]
-    if wrong:
-        raise CommandError(
-            f"--state {wrong[0]} is not possible here. Expected: {', '.join(allowed)}.", returncode=USAGE
-        )
-    since = options["since"]
     return Filter(
         task=options["task"],
-        states=states,
+        states=states_of(options, allowed) or default,
         queue=options["queue"],
-        since_ms=clock.now_ms() - duration_ms(since) if since else None,
+        since_ms=since_of(options),
         limit=options["limit"],
     )
+
+
+def states_of(options: dict[str, Any], allowed: Sequence[str]) -> tuple[str, ...]:
+    """Return the states that were named. Raises CommandError."""
+    states = tuple(state.upper() for state in options["state"])
+    for state in states:
+        if state not in allowed:
+            raise CommandError(
+                f"--state {state} is not possible here. Expected: {', '.join(allowed)}.", returncode=USAGE
+            )
+    return states
+
+
+def since_of(options: dict[str, Any]) -> int | None:
+    """Return the moment of ``--since``. Raises CommandError."""
+    return clock.now_ms() - duration_ms(options["since"]) if options["since"] else None
 
 
 def ids_of(options: dict[str, Any]) -> list[str]:
@@ -115,15 +122,11 @@ def _rows(wanted: Filter, state: str) -> Iterator[str]:
             "pk", "task", "queue", "finished_at", "enqueued_at"
         )[:PAGE])  # fmt: skip
         for pk, task, queue, finished_at, enqueued_at in page:
-            if wanted.matches(task=task, queue=queue, moment_ms=_ms(finished_at or enqueued_at)):
+            if wanted.matches(task=task, queue=queue, moment_ms=clock.stamp_ms(finished_at or enqueued_at)):
                 yield str(pk)
         if len(page) < PAGE:
             return
         last = page[-1][0]
-
-
-def _ms(moment: datetime) -> int:
-    return clock.to_ms(timezone.make_aware(moment) if timezone.is_naive(moment) else moment)
 
 
 def waiting(wanted: Filter) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from django_jobs.management.jobs.screen import Screen
 def doctor(screen: Screen, options: dict[str, Any]) -> int:
     """Say what is wrong and how it is mended, or why jobs do not go on. 1: something is wrong that was not mended."""
     if options["ids"]:
-        return explain(screen, options["ids"])
+        return explain(screen, options)
     findings = examine()
     mended: dict[str, str] = {}
     if not screen.as_json:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import CommandError
-
 from django_jobs import clock, inspection
 from django_jobs.brokers import get_broker
 from django_jobs.brokers.base import BaseBroker, QueueCounts
 from django_jobs.brokers.continuity import identity_of
 from django_jobs.exceptions import StoreUnavailable
 from django_jobs.inspection import ActiveJob, Explanation, Worker, span
-from django_jobs.management.jobs.screen import USAGE, Screen, count
+from django_jobs.management.jobs import workflows
+from django_jobs.management.jobs.choosing import ids_of
+from django_jobs.management.jobs.screen import Screen, count
 from django_jobs.results import get_store
 from django_jobs.results.base import Remembered
 from django_jobs.states import State
@@ -24,7 +24,7 @@ ACTIVE_HEADS = ("job", "task", "queue", "process", "running for")
 def inspect(screen: Screen, options: dict[str, Any]) -> int:
     """Say how jobs stand, or everything."""
     if options["ids"]:
-        return explain(screen, options["ids"])
+        return explain(screen, options)
     broker = get_broker()
     workers, queues = inspection.workers(), inspection.queues()
     continuity, known = broker.continuity(), _remembered(broker)
@@ -130,18 +130,20 @@ def _active_row(job: ActiveJob) -> tuple[str, ...]:
     return job.id, job.task or "(not readable)", job.queue, job.worker or f"? {job.consumer}", since
 
 
-def explain(screen: Screen, ids: list[str]) -> int:
-    """Say why jobs stand as they do. 1: one of them is not known."""
-    try:
-        found = [inspection.explain(job_id) for job_id in ids]
-    except ValueError as error:
-        raise CommandError(str(error), returncode=USAGE) from error
+def explain(screen: Screen, options: dict[str, Any]) -> int:
+    """Say how jobs and workflows stand, and why. 1: one of them is not known."""
+    ids = ids_of(options)
+    known = workflows.among(ids)
+    found = [known.get(one) or inspection.explain(one) for one in ids]
     if screen.as_json:
-        screen.document(found)
+        screen.document([one if isinstance(one, Explanation) else workflows.document(one) for one in found])
     else:
-        for explanation in found:
-            _show_explanation(screen, explanation)
-    return int(any(explanation.state == State.UNKNOWN for explanation in found))
+        for one in found:
+            if isinstance(one, Explanation):
+                _show_explanation(screen, one)
+            else:
+                workflows.show(screen, one)
+    return int(any(one.state == State.UNKNOWN for one in found))
 
 
 def _show_explanation(screen: Screen, explanation: Explanation) -> None:

@@ -8,7 +8,8 @@ one.
 
 from __future__ import annotations
 
-from django_jobs.results.base import GENERATION_BITS, may_reopen
+from django_jobs.envelope import GENERATION_BITS
+from django_jobs.results.base import may_reopen
 from django_jobs.states import TERMINAL_STATES
 
 _TERMINAL = ", ".join(f"'{state}'" for state in sorted(TERMINAL_STATES))

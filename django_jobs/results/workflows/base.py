@@ -205,8 +205,8 @@ class BaseWorkflows(abc.ABC):
         """Return the ids of the steps and barriers that a step or barrier follows."""
 
     @abc.abstractmethod
-    def note(self, changes: Changes, now_ms: int) -> list[str]:
-        """Keep what has changed. Return the ids of the workflows that have finished with it."""
+    def note(self, changes: Changes, now_ms: int) -> None:
+        """Keep what has changed, and which workflows have finished with it."""
 
 
 def text_of(ids: Iterable[str]) -> str:

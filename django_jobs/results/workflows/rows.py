@@ -126,10 +126,10 @@ class Workflows(BaseWorkflows):
             remaining=F("remaining") + remaining, finished_at=None, expires_at=None
         )
 
-    def note(self, changes: Changes, now_ms: int) -> list[str]:
-        """Keep what has changed. Return the ids of the workflows that have finished with it."""
+    def note(self, changes: Changes, now_ms: int) -> None:
+        """Keep what has changed, and which workflows have finished with it."""
 
-        def write(cursor: CursorWrapper) -> list[str]:
+        def write(cursor: CursorWrapper) -> None:
             if changes.members:
                 MEMBERS.insert(cursor, changes.members)
             for kept in changes.barriers.values():
@@ -137,9 +137,10 @@ class Workflows(BaseWorkflows):
             _open(cursor, changes.opened, now_ms)
             _end(cursor, changes.ended)
             _change_steps(cursor, changes.moved, "target = NULL, position = NULL, callbacks = ''", [])
-            return [one for one in changes.remaining if _count(cursor, one, changes, now_ms)]
+            for one in changes.remaining:
+                _count(cursor, one, changes, now_ms)
 
-        return self._write(write)
+        self._write(write)
 
     # Reading
 
@@ -307,8 +308,8 @@ def _update_barrier(cursor: CursorWrapper, kept: KeptBarrier) -> None:
     )  # fmt: skip
 
 
-def _count(cursor: CursorWrapper, workflow_id: str, changes: Changes, now_ms: int) -> bool:
-    """Count what has ended. Return whether that was all."""
+def _count(cursor: CursorWrapper, workflow_id: str, changes: Changes, now_ms: int) -> None:
+    """Count what has ended, and note if that was all."""
     key, failed = id_writer(cursor)(workflow_id), changes.failed.get(workflow_id, 0)
     returns = cursor.db.vendor == "postgresql"
     cursor.execute(
@@ -320,13 +321,12 @@ def _count(cursor: CursorWrapper, workflow_id: str, changes: Changes, now_ms: in
         cursor.execute(f"SELECT remaining, failed FROM {_WORKFLOWS} WHERE id = %s", [key])  # noqa: S608
     remaining, all_failed = cursor.fetchone()
     if remaining > 0:
-        return False
+        return
     kept_ms = settings.results_ms("FAILURES_EXPIRE" if all_failed else "EXPIRES")
     Workflow.objects.using(cursor.db.alias).filter(pk=workflow_id).update(
         finished_at=_stamp(now_ms),
         expires_at=None if kept_ms is None else _stamp(now_ms + kept_ms),
     )
-    return True
 
 
 def _open(cursor: CursorWrapper, opened: Sequence[tuple[str, str | None]], now_ms: int) -> None:

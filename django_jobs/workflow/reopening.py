@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from django_jobs.canvas.records import Barrier, Join, Then
-from django_jobs.results.base import GENERATION_BITS, BaseStore, Settled
+from django_jobs.envelope import GENERATION_BITS
+from django_jobs.results.base import BaseStore, Settled
 from django_jobs.results.sql import batches
 from django_jobs.results.workflows import KeptBarrier, KeptStep
 from django_jobs.states import State
 from django_jobs.workflow.advance import Advance
 
 
-def resume(store: BaseStore, workflow_id: str, retried: Collection[str], *, whole: bool = False) -> None:
+def reopen(store: BaseStore, workflow_id: str, retried: Collection[str], *, whole: bool = False) -> None:
     """
     Undo what the failures of these steps have caused, whose rows were just reopened; inside the same transaction.
 
