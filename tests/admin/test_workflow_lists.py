@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from django_jobs import clock
 from django_jobs.admin import changelist
+from django_jobs.async_result import WorkflowResult
 from django_jobs.identifiers import new_id
 from django_jobs.models import JobResult, Workflow
 from django_jobs.states import State
@@ -51,6 +52,12 @@ class TestList:
         page = get(operator, f"{WORKFLOWS}?state={state}")
         assert ids(page) == [str(made[state].pk)]
         assert re.search(rf'<td class="field-status"><span class="dj-status [^>]*><svg .*?</svg>{state}</span>', page)
+
+    def test_one_that_was_revoked_is_so_though_all_that_ran_succeeded(self, operator):
+        made = make_workflow(failed=0, remaining=0, revoked_at=clock.stamp(), finished_at=clock.stamp())
+        assert WorkflowResult(made.pk).state == made.state == State.REVOKED
+        assert ids(get(operator, f"{WORKFLOWS}?state=revoked")) == [str(made.pk)]
+        assert ids(get(operator, f"{WORKFLOWS}?state=succeeded")) == []
 
     def test_progress_in_words_and_as_a_bar(self, operator):
         make_workflow(size=12, remaining=5, failed=1)
@@ -226,6 +233,7 @@ class TestPageOfAJob:
         failed, never = jobs.get(state=State.FAILURE), jobs.get(state=State.REVOKED)
         page = get(operator, f"{JOBS}{never.pk}/change/")
         assert f'<dt>Never ran because of</dt><dd><a href="{JOBS}{failed.pk}/change/">' in page
+        assert "It waits again when its workflow is retried" in page
         JobResult.objects.filter(pk=failed.pk).delete()
         page = get(operator, f"{JOBS}{never.pk}/change/")
         assert f"<dt>Never ran because of</dt><dd><code>{failed.pk}</code>" in page
