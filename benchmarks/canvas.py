@@ -1,9 +1,9 @@
 """
 What a canvas costs: ``python -m benchmarks.canvas [redis] [database]``.
 
-On a Redis and a PostgreSQL of its own, as they are shipped, with one worker of one process: members of a group and of a
-chord beside plain jobs with results, in turn on the same worker; a chord of 10,000; a chain of 1,000; and how long
-messages are. Nothing else should run on the machine.
+On a Redis and a PostgreSQL of its own, as they are shipped, with one worker of one process: plain jobs with results,
+such jobs in the outbox (where members are, too), and members of a group and of a chord, in turn on the same worker; a
+chord of 10,000; a chain of 1,000; and how long messages are. Nothing else should run on the machine.
 """
 
 from __future__ import annotations
@@ -75,11 +75,12 @@ class Bench:
 
     def members(self) -> None:
         """Compare what a member costs with what a job costs."""
-        from benchmarks.apps.canvases.jobs import number, total
+        from benchmarks.apps.canvases.jobs import number, safe_number, total
         from django_jobs import chord, group
 
         kinds: dict[str, Callable[[], Any]] = {
             "job": lambda: number.enqueue_many([((index,), {}) for index in range(MEMBERS)]),
+            "job of the outbox": lambda: safe_number.enqueue_many([((index,), {}) for index in range(MEMBERS)]),
             "member of a group": lambda: group(number.s(index) for index in range(MEMBERS)).delay(),
             "member of a chord": lambda: chord([number.s(index) for index in range(MEMBERS)], total.s()).delay(),
         }
@@ -95,7 +96,8 @@ class Bench:
                 statistics.median(own / job for own, job in zip(micros[kind], micros["job"], strict=True))
                 for kind in list(kinds)[1:]
             ]
-            self.say(f"{what}, µs each: {costs}; ratios {ratios[0]:.2f} and {ratios[1]:.2f}")
+            told = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+            self.say(f"{what}, µs each: {costs}; ratios {told}")
 
     def drain(self, send: Callable[[], Any]) -> tuple[float, float, float]:
         """Send jobs into a queue that waits, and let it go. Return seconds: of sending, of running, of CPU."""

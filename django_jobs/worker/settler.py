@@ -296,6 +296,8 @@ class Settler:
             for claimed in jobs
             if claimed.deliveries or claimed.moment_ms <= until_ms or _was_relayed_again(standings, claimed)
         ]
+        if not (suspects or ended or kept):
+            return list(jobs)
         rows = self._store.settled(suspects) if suspects else {}
         for claimed in jobs:
             if claimed.id in ended:

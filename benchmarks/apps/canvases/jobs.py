@@ -11,6 +11,12 @@ def number(value: int) -> int:
     return value
 
 
+@job(outbox=True)
+def safe_number(value: int) -> int:
+    """Do nothing, but with the promise that a step of a canvas has: whatever Redis loses, it runs."""
+    return value
+
+
 @job
 def add_one(value: int) -> int:
     """Be a link of a chain."""

@@ -6,18 +6,17 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from django.db.models import F
 
 from django_jobs import clock
 from django_jobs.canvas.records import Join, Plan, Scope
-from django_jobs.conf import settings
 from django_jobs.models.workflow import Workflow
 from django_jobs.results.outbox import Ask, Run
 from django_jobs.results.sql import among, among_numbers, for_update, id_of, id_writer
 from django_jobs.results.upsert.columns import TABLE as RESULTS
-from django_jobs.results.workflows import codec, pruning
+from django_jobs.results.workflows import codec, noting, pruning
 from django_jobs.results.workflows.base import BaseWorkflows, Changes, Head, KeptBarrier, KeptStep, Member
 from django_jobs.results.workflows.codec import STEP_COLUMNS
 from django_jobs.results.workflows.tables import BARRIERS, MEMBERS, SCOPES, STEPS, sees_the_past
@@ -116,9 +115,9 @@ class Workflows(BaseWorkflows):
         """Let steps that never ran wait again, and barriers stand as is said here, without what was reported."""
 
         def write(cursor: CursorWrapper) -> None:
-            _change_steps(cursor, steps, "cause = NULL, opened = NULL, source = ''", [])
+            noting.change_steps(cursor, steps, "cause = NULL, opened = NULL, source = ''", [])
             for kept in barriers:
-                _update_barrier(cursor, kept)
+                noting.change_barrier(cursor, kept)
             MEMBERS.delete(cursor, "barrier", [kept.barrier.id for kept in barriers])
 
         self._write(write)
@@ -129,18 +128,7 @@ class Workflows(BaseWorkflows):
     def note(self, changes: Changes, now_ms: int) -> None:
         """Keep what has changed, and which workflows have finished with it."""
 
-        def write(cursor: CursorWrapper) -> None:
-            if changes.members:
-                MEMBERS.insert(cursor, changes.members)
-            for kept in changes.barriers.values():
-                _update_barrier(cursor, kept)
-            _open(cursor, changes.opened, now_ms)
-            _end(cursor, changes.ended)
-            _change_steps(cursor, changes.moved, "target = NULL, position = NULL, callbacks = ''", [])
-            for one in changes.remaining:
-                _count(cursor, one, changes, now_ms)
-
-        self._write(write)
+        self._write(lambda cursor: noting.note(cursor, changes, now_ms))
 
     # Reading
 
@@ -296,56 +284,3 @@ def _insert(cursor: CursorWrapper, plan: Plan) -> None:
     STEPS.insert(cursor, [codec.step_row(step) for step in plan.steps])
     BARRIERS.insert(cursor, [codec.barrier_row(barrier) for barrier in plan.barriers])
     SCOPES.insert(cursor, [codec.scope_row(scope) for scope in plan.scopes])
-
-
-def _update_barrier(cursor: CursorWrapper, kept: KeptBarrier) -> None:
-    to_id = id_writer(cursor)
-    cursor.execute(
-        f"UPDATE {BARRIERS.name} SET size = %s, reported = %s, failed = %s, cause = %s, resolved = %s WHERE id = %s",  # noqa: S608
-        [
-            kept.barrier.size, kept.reported, kept.failed, to_id(kept.cause), kept.resolved_ms, to_id(kept.barrier.id)
-        ],
-    )  # fmt: skip
-
-
-def _count(cursor: CursorWrapper, workflow_id: str, changes: Changes, now_ms: int) -> None:
-    """Count what has ended, and note if that was all."""
-    key, failed = id_writer(cursor)(workflow_id), changes.failed.get(workflow_id, 0)
-    returns = cursor.db.vendor == "postgresql"
-    cursor.execute(
-        f"UPDATE {_WORKFLOWS} SET remaining = remaining + %s, failed = failed + %s WHERE id = %s"  # noqa: S608
-        f"{' RETURNING remaining, failed' if returns else ''}",
-        [changes.remaining[workflow_id], failed, key],
-    )
-    if not returns:
-        cursor.execute(f"SELECT remaining, failed FROM {_WORKFLOWS} WHERE id = %s", [key])  # noqa: S608
-    remaining, all_failed = cursor.fetchone()
-    if remaining > 0:
-        return
-    kept_ms = settings.results_ms("FAILURES_EXPIRE" if all_failed else "EXPIRES")
-    Workflow.objects.using(cursor.db.alias).filter(pk=workflow_id).update(
-        finished_at=_stamp(now_ms),
-        expires_at=None if kept_ms is None else _stamp(now_ms + kept_ms),
-    )
-
-
-def _open(cursor: CursorWrapper, opened: Sequence[tuple[str, str | None]], now_ms: int) -> None:
-    by_source: dict[str, list[str]] = {}
-    for step_id, source in opened:
-        by_source.setdefault(source or "", []).append(step_id)
-    for source, ids in by_source.items():
-        _change_steps(cursor, ids, "opened = %s, source = %s", [now_ms, source])
-
-
-def _end(cursor: CursorWrapper, ended: Sequence[tuple[str, str]]) -> None:
-    by_cause: dict[str, list[str]] = {}
-    for step_id, cause in ended:
-        by_cause.setdefault("" if step_id == cause else cause, []).append(step_id)
-    _change_steps(cursor, by_cause.pop("", []), "cause = id", [])
-    for cause, ids in by_cause.items():
-        _change_steps(cursor, ids, "cause = %s", [id_writer(cursor)(cause)])
-
-
-def _change_steps(cursor: CursorWrapper, ids: Sequence[str], change: str, values: list[Any]) -> None:
-    for condition, some in among(cursor, ids):
-        cursor.execute(f"UPDATE {STEPS.name} SET {change} WHERE id {condition}", [*values, *some])  # noqa: S608
