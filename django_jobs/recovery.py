@@ -67,7 +67,7 @@ def recover(ids: Sequence[str]) -> Recovered:
         sent += sum(broker.enqueue(messages)) if messages else 0
         if ends:
             with store.transaction():
-                failed += len(ends) - len(workflow.record(store, ends))
+                failed += len(ends) - len(workflow.record(store, ends).stayed)
     return Recovered(sent=sent, failed=failed)
 
 

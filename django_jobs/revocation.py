@@ -51,7 +51,7 @@ def record_revoked(found: Sequence[Found]) -> Recorded:
         rows = store.settled([one.id for one in found])
         jobs = {one.id: _job_of(one) for one in found}
         records = {one.id: _record_of(one, jobs[one.id], rows.get(one.id)) for one in found}
-        stayed = workflow.record(store, list(records.values()))
+        stayed = workflow.record(store, list(records.values())).stayed
         revoked = {job_id: job for job_id, job in jobs.items() if job_id not in set(stayed)}
         rows = store.settled(stayed) if stayed else {}
         passed = [job_id for job_id, row in rows.items() if _has_passed(row, records[job_id])]

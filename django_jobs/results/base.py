@@ -9,8 +9,9 @@ generation overwrite a terminal state.
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django_jobs.envelope import GENERATION_BITS
@@ -73,8 +74,8 @@ class Written(NamedTuple):
 
     #: Ids whose row was newer and stayed as it was.
     stayed: list[str]
-    #: Ids of those that the database refused for their data: what stands there is FAILURE ``ResultNotStorable``.
-    refused: frozenset[str] = frozenset()
+    #: Those that the database refused for their data (id -> why): what stands there is FAILURE ``ResultNotStorable``.
+    refused: Mapping[str, str] = MappingProxyType({})
 
 
 class Remembered(NamedTuple):

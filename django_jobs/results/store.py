@@ -97,9 +97,9 @@ class DatabaseStore(BaseStore):
         def write(cursor: CursorWrapper) -> Written:
             if trusting:
                 return Written([job_id for batch in batches(records) for job_id in self._put(cursor, clean(batch))])
-            refused: set[str] = set()
+            refused: dict[str, str] = {}
             stayed = [job_id for batch in batches(records) for job_id in self._write(cursor, clean(batch), refused)]
-            return Written(stayed, frozenset(refused))
+            return Written(stayed, refused)
 
         return self._run(write, wait_ms=self.patience_ms)
 
@@ -129,10 +129,10 @@ class DatabaseStore(BaseStore):
             transactions.drop_if_broken(self.using)
             return None
 
-    def _write(self, cursor: CursorWrapper, batch: list[Record], refused: set[str]) -> list[str]:
+    def _write(self, cursor: CursorWrapper, batch: list[Record], refused: dict[str, str]) -> list[str]:
         """
         Write a batch; when the database refuses its data, by halves, until what is wrong stands alone. Return the ids
-        of those that stayed, and add those that were ``refused``.
+        of those that stayed, and add those that were ``refused``, and why.
         """
         try:
             with transaction.atomic(self.using):
@@ -141,7 +141,7 @@ class DatabaseStore(BaseStore):
             if not transactions.is_about_data(error):
                 raise
             if len(batch) == 1:
-                refused.add(batch[0].id)
+                refused[batch[0].id] = str(error)
                 return self._write_without(cursor, batch[0], error)
         half = len(batch) // 2
         return self._write(cursor, batch[:half], refused) + self._write(cursor, batch[half:], refused)
@@ -210,7 +210,7 @@ class DatabaseStore(BaseStore):
                 for record in records
                 if (found := kept.get(record.id)) and may_reopen(record.fence, kept_state=found[0], kept_fence=found[1])
             ]
-            stayed = {job_id for batch in batches(ended) for job_id in self._write(cursor, clean(batch), set())}
+            stayed = {job_id for batch in batches(ended) for job_id in self._write(cursor, clean(batch), {})}
             return [record.id for record in ended if record.id not in stayed]
 
         return self._run(write, wait_ms=self.timeout_ms) if records else []

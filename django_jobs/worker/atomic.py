@@ -17,7 +17,7 @@ from django_jobs import clock, transactions, workflow
 from django_jobs.bounds import Bounds
 from django_jobs.conf import settings
 from django_jobs.envelope import Job
-from django_jobs.exceptions import JobsConfigurationError
+from django_jobs.exceptions import JobsConfigurationError, ResultNotStorable
 from django_jobs.execution import error_of, fence_of, outcome_of
 from django_jobs.options import TaskOptions
 from django_jobs.outcome import (
@@ -98,7 +98,7 @@ class Atomic:
     ) -> Superseded | Failed | None:
         """
         Write the end of a job. Return how it has ended instead: somebody else has written it, or a newer attempt is
-        under way, or the canvas that was to take its place cannot be sent.
+        under way; or its record, or the canvas that was to take its place, cannot be kept.
         """
         bounds.begin()  # the body could be silent for as long as it liked; what is left is ours
         record = record_of(
@@ -112,7 +112,7 @@ class Atomic:
             finished_ms=clock.now_ms(),
         )
         try:
-            stayed = (
+            written = (
                 workflow.record_replaced(self._store, record, outcome)
                 if isinstance(outcome, Replaced)
                 else workflow.record(self._store, [record])
@@ -120,8 +120,12 @@ class Atomic:
         except workflow.NotReplaceable as error:
             cause = error.__cause__ or error
             return Failed(error_of(cause), cause)
-        if stayed:
+        if written.stayed:
             return Superseded()
+        if written.refused:
+            why = ", ".join(written.refused.values())
+            told = f"The job came to its end, but the database refused to keep its record, so it was undone: {why}"
+            return Failed(error_of(ResultNotStorable(told)))
         if job.outbox and self._store.outbox is not None:
             # With the next attempt, if another run of this one has asked for it.
             self._store.outbox.settle([(job.id, job.generation + 1)], [], resend_ms=settings.outbox_resend_ms)

@@ -147,7 +147,9 @@ class Settler:
 
     def _record(self, records: Sequence[Record], plan: Plan, *, trusting: bool) -> None:
         """Write rows and outbox; inside a transaction. What a newer attempt has written stays, in both."""
-        stayed = set(workflow.record(self._store, records, plan.replaced, trusting=trusting)) if records else set()
+        stayed = (
+            set(workflow.record(self._store, records, plan.replaced, trusting=trusting).stayed) if records else set()
+        )
         self._stayed |= stayed
         outbox = self._store.outbox
         if outbox is not None and (plan.ended or plan.again):

@@ -18,7 +18,7 @@ from django_jobs.envelope import GENERATION_BITS
 from django_jobs.exceptions import BrokerUnavailable, StoreUnavailable
 from django_jobs.execution import error_of
 from django_jobs.outcome import Replaced
-from django_jobs.results.base import BaseStore, Record
+from django_jobs.results.base import BaseStore, Record, Written
 from django_jobs.results.recording import UNSURE
 from django_jobs.results.workflows import BaseWorkflows, Changes
 from django_jobs.states import TERMINAL_STATES, State
@@ -65,9 +65,9 @@ def in_transaction(store: BaseStore, action: Callable[[bool], None]) -> None:
 
 def record(
     store: BaseStore, records: Sequence[Record], replaced: Replacements = _NONE, *, trusting: bool = False
-) -> list[str]:
+) -> Written:
     """
-    Write records as ``store.record`` does, and what follows from them. Return the ids whose row stayed as it was.
+    Write records as ``store.write`` does, and what follows from them. Tell what became of them.
 
     ``replaced``: of those that say that their job has succeeded, which made room for a canvas. Inside a transaction of
     the store, if ``concerns`` says so. ``trusting``: see ``in_transaction``.
@@ -75,7 +75,7 @@ def record(
     workflows = store.workflows
     if workflows is None or not concerns(records, replaced):
         bare = [one._replace(workflow_id=one.workflow_id or None) for one in records]
-        return store.write(bare, trusting=True).stayed if trusting else store.record(bare)
+        return store.write(bare, trusting=trusting)
     known = _certain(workflows, records)
     if trusting:
         return _follow(store, workflows, known, replaced, trusting=True)
@@ -86,7 +86,7 @@ class NotReplaceable(Exception):
     """What was to take the place of a job cannot: ``__cause__`` says why."""
 
 
-def record_replaced(store: BaseStore, one: Record, instead: Replaced) -> list[str]:
+def record_replaced(store: BaseStore, one: Record, instead: Replaced) -> Written:
     """
     Write the end of a job that has made room for a canvas, with all that it has changed itself in this transaction.
 
@@ -105,9 +105,7 @@ def record_replaced(store: BaseStore, one: Record, instead: Replaced) -> list[st
         raise NotReplaceable from error
 
 
-def _by_parts(
-    store: BaseStore, workflows: BaseWorkflows, records: Sequence[Record], replaced: Replacements
-) -> list[str]:
+def _by_parts(store: BaseStore, workflows: BaseWorkflows, records: Sequence[Record], replaced: Replacements) -> Written:
     """
     Record ends and follow them; when that cannot be done, by halves, until what is wrong stands alone: what cannot be
     read, or kept, is the user's and of whatever version of the code, and the other jobs must not suffer for it.
@@ -122,8 +120,8 @@ def _by_parts(
             raise
         if len(records) > 1:
             half = len(records) // 2
-            parts = (records[:half], records[half:])
-            return [one for part in parts for one in _by_parts(store, workflows, part, replaced)]
+            one, other = (_by_parts(store, workflows, part, replaced) for part in (records[:half], records[half:]))
+            return Written(one.stayed + other.stayed, {**one.refused, **other.refused})
         (alone,) = records
         if alone.id in replaced:
             return _by_parts(store, workflows, [_failed(alone, error)], _NONE)
@@ -134,7 +132,7 @@ def _by_parts(
         return _count_alone(store, workflows, alone)
 
 
-def _count_alone(store: BaseStore, workflows: BaseWorkflows, record: Record) -> list[str]:
+def _count_alone(store: BaseStore, workflows: BaseWorkflows, record: Record) -> Written:
     """Record an end that cannot be followed, and count it at least: no workflow waits for it any more."""
     changes = Changes()
     try:
@@ -145,14 +143,14 @@ def _count_alone(store: BaseStore, workflows: BaseWorkflows, record: Record) -> 
                 failed = record.state != State.SUCCESS or record.id in written.refused
                 changes.count(next(iter(heads)), remaining=-1, failed=int(failed))
             workflows.note(changes, clock.now_ms())
-            return written.stayed
+            return written
     except Exception as error:
         if isinstance(error, StoreUnavailable | BrokerUnavailable) or not transactions.is_about_data(error):
             raise
         logger.exception(
             "That the job %s has ended cannot be counted in the workflow %s", record.id, record.workflow_id
         )
-        return store.record([record])
+        return store.write([record])
 
 
 def _follow(
@@ -162,7 +160,7 @@ def _follow(
     replaced: Replacements,
     *,
     trusting: bool = False,
-) -> list[str]:
+) -> Written:
     heads = workflows.lock(
         sorted({one.workflow_id for one in records if one.workflow_id and one.state in TERMINAL_STATES})
     )
@@ -181,7 +179,7 @@ def _follow(
         elif one.workflow_id in heads:
             advance.step_ended(one.id, failed=failed, generation=one.fence >> GENERATION_BITS)
     advance.finish()
-    return list(stayed)
+    return written
 
 
 def _replacing(advance: Advance, record: Record, replaced: Replacements, plans: dict[str, Plan]) -> Record:

@@ -363,6 +363,8 @@ def adds_a_user_and(what: str) -> str:
         raise ConnectionError("once more")
     if what == "snoozes":
         raise Snooze(600)
+    if what == "returns much":
+        return "x" * 2_000_000
     return what
 
 

@@ -6,7 +6,9 @@ Both check invariant I1 on the way: an id is in exactly one place.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +29,8 @@ class Sight:
     #: ready, scheduled, dead, and what is kept beside them.
     counts: dict[str, int]
     consumers: frozenset[str]
+    #: Those whose lease has run out.
+    silent: frozenset[str]
     #: consumer -> ids
     flights: dict[str, frozenset[str]]
     #: Every id that the broker knows.
@@ -84,7 +88,8 @@ class RedisEyes:
         names = ("ready", "sched", "dead", "redeliv", "revoked", "reasons", "suspects")
         return Sight(
             counts=dict(zip(names, counts, strict=True)),
-            consumers=frozenset(name.decode() for name in consumers),
+            consumers=frozenset(name.decode() for name in consumers[::2]),
+            silent=_silent(zip(map(bytes.decode, consumers[::2]), map(float, consumers[1::2]), strict=True)),
             flights={
                 holder.decode(): frozenset(map(text_of, ids))
                 for holder, ids in zip(flights[::2], flights[1::2], strict=True)
@@ -92,6 +97,12 @@ class RedisEyes:
             known=frozenset(map(text_of, jobs)),
             violations=tuple(readable(text) for text in wrong),
         )
+
+
+def _silent(leases: Iterable[tuple[str, float]]) -> frozenset[str]:
+    """Return who has no lease any more: those who have (consumer, end in ms); servers and we have one clock."""
+    now_ms = time.time() * 1000
+    return frozenset(consumer for consumer, expires in leases if expires < now_ms)
 
 
 def text_of(raw: bytes) -> str:
@@ -119,7 +130,7 @@ SIGHT = """
              ELSE '' END
     FROM django_jobs_queuedjob j WHERE j.queue = 'default'
     UNION ALL
-    SELECT 'lease', consumer, CASE WHEN suspected IS NULL THEN 0 ELSE 1 END, '', 0, ''
+    SELECT 'lease', consumer, CASE WHEN suspected IS NULL THEN 0 ELSE 1 END, '', expires, ''
     FROM django_jobs_consumerlease WHERE queue = 'default'
 """
 PLACES = ("ready", "sched", "in flight", "dead")
@@ -136,13 +147,14 @@ class DatabaseEyes:
     def look(self) -> Sight:
         text = "char" if self.rows.vendor == "mysql" else "text"
         counts = dict.fromkeys(("ready", "sched", "dead", "redeliv", "suspects"), 0)
-        consumers, known, violations = set(), set(), []
+        leases: dict[str, float] = {}
+        known, violations = set(), []
         flights: dict[str, set[str]] = defaultdict(set)
         for kind, name, state, holder, deliveries, wrong in self.rows.ask(
             SIGHT.format(text=text, together="1 = 1" if self.together else "1 = 0")
         ):
             if kind == "lease":
-                consumers.add(name)
+                leases[name] = deliveries
                 counts["suspects"] += state
                 continue
             job_id = str(UUID(name))
@@ -156,7 +168,8 @@ class DatabaseEyes:
                 violations.append(f"{wrong}: {job_id}")
         return Sight(
             counts=counts,
-            consumers=frozenset(consumers),
+            consumers=frozenset(leases),
+            silent=_silent(leases.items()),
             flights={holder: frozenset(ids) for holder, ids in flights.items()},
             known=frozenset(known),
             violations=tuple(violations[:20]),

@@ -2,7 +2,7 @@
   look: everything that Redis holds of a queue, at one moment, and whether an id is in exactly one place. Tests only.
 
   KEYS[1]  base  what all keys of the queue begin with
-  Returns  counts (ready, scheduled, dead, redeliv, revoked, reasons, suspects); consumers; flights (consumer, ids, ...);
+  Returns  counts (ready, scheduled, dead, redeliv, revoked, reasons, suspects); consumers, end, ...; flights (consumer, ids, ...);
            ids in jobs; violations
 ]]
 local call, base = redis.call, KEYS[1]
@@ -24,8 +24,8 @@ for _, id in ipairs(ready) do place(id, 'ready') end
 for _, member in ipairs(sched) do place(string.sub(member, 2), 'sched') end
 for _, id in ipairs(dead) do place(id, 'dead') end
 
-local consumers, known = call('ZRANGE', base .. 'consumers', 0, -1), {}
-for _, consumer in ipairs(consumers) do known[consumer] = true end
+local consumers, known = call('ZRANGE', base .. 'consumers', 0, -1, 'WITHSCORES'), {}
+for n = 1, #consumers, 2 do known[consumers[n]] = true end
 local flights, held = {}, {}
 for _, key in ipairs(call('KEYS', base .. 'inflight:*')) do
   local consumer = string.sub(key, #base + 10)

@@ -31,6 +31,7 @@ def sight(flights: dict[str, set[str]], *others: str) -> Sight:
     return Sight(
         counts={},
         consumers=frozenset([*flights, *others]),
+        silent=frozenset(),
         flights=held,
         known=frozenset(),
         violations=(),

@@ -15,13 +15,13 @@ from django_jobs import State, clock, operations, relay
 from django_jobs.brokers import get_broker
 from django_jobs.brokers.base import Claimed
 from django_jobs.envelope import Job
-from django_jobs.exceptions import JobsConfigurationError
+from django_jobs.exceptions import JobsConfigurationError, ResultNotStorable
 from django_jobs.execution import Delivery, execute
 from django_jobs.models.outbox import OutboxJob
 from django_jobs.outcome import Failed, Outcome, Recorded, Succeeded, Superseded, Unsettled
 from django_jobs.registry import registry
 from django_jobs.results import get_store, use_store
-from django_jobs.results.base import Record
+from django_jobs.results.base import Record, Written
 from django_jobs.results.store import DatabaseStore
 from django_jobs.task import job
 from django_jobs.testing import capture_jobs
@@ -222,11 +222,11 @@ class TestTrouble:
     ):
         sent = jobs.adds_a_user_and.delay("succeeds")
 
-        def record(self: DatabaseStore, records: Sequence[Record]) -> list[str]:
+        def write(self: DatabaseStore, records: Sequence[Record], *, trusting: bool = False) -> Written:
             raise OperationalError("server closed the connection unexpectedly")
 
         with monkeypatch.context() as patch:
-            patch.setattr(DatabaseStore, "record", record)
+            patch.setattr(DatabaseStore, "write", write)
             (claimed,) = worker.claim()
             finished = run(worker, claimed)
         assert isinstance(finished.outcome, Unsettled)
@@ -237,6 +237,17 @@ class TestTrouble:
         assert again.deliveries == 1
         settle(worker, run(worker, again))
         assert (users(), sent.state) == (1, State.SUCCESS)
+
+    def test_a_result_that_the_database_refuses_undoes_what_the_job_did(
+        self, worker: TinyWorker, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr("django_jobs.results.store.largest_row", lambda cursor: 1_500_000)
+        sent = jobs.adds_a_user_and.delay("returns much")
+        (claimed,) = worker.claim()
+        settle(worker, run(worker, claimed))
+        assert (users(), sent.state) == (0, State.FAILURE)
+        with pytest.raises(ResultNotStorable, match="so it was undone: it has"):
+            sent.get(timeout=0)
 
     def test_a_store_without_transactions_cannot_do_it(self, worker: TinyWorker):
         jobs.adds_a_user_and.delay("succeeds")

@@ -131,12 +131,12 @@ class TestPurge:
         class Killed(BaseException):
             pass
 
-        def kill(*args: Any) -> None:
+        def kill(*args: Any, **kwargs: Any) -> None:
             raise Killed
 
         store = get_store()
         with monkeypatch.context() as patched:
-            patched.setattr(type(store), "record", kill)
+            patched.setattr(type(store), "write", kill)
             with pytest.raises(Killed):
                 operations.purge("default")
         (counts,) = get_broker().counts(["default"])

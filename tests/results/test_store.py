@@ -270,7 +270,7 @@ class TestReopen:
         before = store._write
         tries = []
 
-        def deadlock_once(cursor: Any, batch: list[Record], refused: set[str]) -> list[str]:
+        def deadlock_once(cursor: Any, batch: list[Record], refused: dict[str, str]) -> list[str]:
             tries.append(batch)
             if len(tries) == 1:
                 raise OperationalError("deadlock detected")

@@ -18,6 +18,7 @@ from django_jobs.brokers import get_broker
 from django_jobs.outcome import Outcome, Recorded, Succeeded, Unsettled
 from django_jobs.registry import registry
 from django_jobs.results import get_store
+from django_jobs.results.base import Written
 from django_jobs.task import job
 from tests.brokers.database_kit import alias_or_skip
 from tests.handles.conftest import TinyWorker
@@ -147,14 +148,14 @@ def test_so_may_the_body_of_an_atomic_job(worker: TinyWorker, alias: str):
 
 def test_but_not_the_end_of_one(worker: TinyWorker, alias: str, monkeypatch: pytest.MonkeyPatch):
     store = get_store()
-    real = store.record
+    real = store.write
 
-    def slow(*args: Any) -> list[str]:
-        answer = real(*args)
+    def slow(*args: Any, **kwargs: Any) -> Written:
+        answer = real(*args, **kwargs)
         time.sleep(LONG_SECONDS)
         return answer
 
-    monkeypatch.setattr(store, "record", slow)
+    monkeypatch.setattr(store, "write", slow)
     assert isinstance(outcome_of(worker, lambda: make_session(alias), atomic=True), Unsettled)
     assert Session.objects.using(alias).count() == 0
 

@@ -167,6 +167,6 @@ def vanish_in_commit(trial: Trial) -> Verdict:
             host.kill()
         trial.pass_time(LEASE + SUSPECT + 1)
         trial.say(f"the database notices: {proxy.cut()} connections are closed")
-        trial.wait_for(lambda: given_away(trial, before, 2), "what the vanished held to be given to others")
+        trial.wait_for(lambda: given_away(trial, before, at), "what the vanished held to be given to others")
         trial.recovery.append(time.monotonic() - at)
         return trial.finish()
