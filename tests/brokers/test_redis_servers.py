@@ -26,9 +26,9 @@ from tests.services.redis import SLOTS
 class TestSentinel:
     @pytest.fixture
     def servers(self, tmp_path: Path) -> Iterator[tuple[RedisServer, RedisServer, RedisSentinelServer]]:
-        binary = binaries.find("redis-sentinel", "valkey-sentinel")
+        binary = binaries.redis7()
         if binary is None:
-            pytest.skip("NOT TESTED: redis-sentinel is not on PATH")
+            pytest.skip("NOT TESTED: redis-server is not on PATH")
         with ExitStack() as running:
             master = running.enter_context(private_redis(tmp_path / "one"))
             follows = ("--replicaof", f"127.0.0.1 {master.port}")

@@ -80,7 +80,11 @@ class RedisClusterServer(RedisServer):
 
 
 class RedisSentinelServer(RedisServer):
-    """A Sentinel that watches one master under the name of main, and needs nobody's agreement to replace it."""
+    """
+    A Sentinel that watches one master under the name of main, and needs nobody's agreement to replace it.
+
+    It is redis-server under another name, or with a flag.
+    """
 
     name = "Sentinel"
 
@@ -95,7 +99,7 @@ class RedisSentinelServer(RedisServer):
             f"sentinel monitor main 127.0.0.1 {self.master_port} 1\n"
             "sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 2000\n"
         )
-        return [str(self.binary), str(file)]
+        return [str(self.binary), str(file), "--sentinel"]
 
     @property
     def url(self) -> str:

@@ -20,14 +20,14 @@ class Pair:
     """A master, its replica and a Sentinel that watches them."""
 
     def __init__(self, trial: Trial, running: ExitStack) -> None:
-        redis, sentinel = binaries.redis7(), binaries.find("redis-sentinel", "valkey-sentinel")
-        if redis is None or sentinel is None:
-            raise Missing("NOT TESTED: redis-sentinel is not on PATH")
+        redis = binaries.redis7()
+        if redis is None:
+            raise Missing("NOT TESTED: redis-server is not on PATH")
         self.trial = trial
         self.master = running.enter_context(RedisServer(redis, None, trial.directory / "one"))
         follows = ("--replicaof", f"127.0.0.1 {self.master.port}")
         self.replica = running.enter_context(RedisServer(redis, None, trial.directory / "two", *follows))
-        watcher = RedisSentinelServer(sentinel, None, trial.directory / "sentinel", self.master.port)
+        watcher = RedisSentinelServer(redis, None, trial.directory / "sentinel", self.master.port)
         self.sentinel = running.enter_context(watcher)
         trial.broker_url = self.sentinel.url
         self.watch(self.master)
