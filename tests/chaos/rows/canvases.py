@@ -125,7 +125,7 @@ class Canvases:
         server_of(self.trial).start()
 
     def kill_database(self, moment: Moment) -> None:
-        server = database_of(self.trial)
+        server, began = database_of(self.trial), time.monotonic()
         with self.trial.fault(f"kill -9 {server.name}") as before:
             server.kill()
             self.trial.pass_time(moment.share)
@@ -133,7 +133,7 @@ class Canvases:
         if before is not None:
             self.undone |= before.in_flight
         self.trial.next_run(time.monotonic())
-        self.undone.update(run.id for run in self.trial.ledger.executions()[-50:])
+        self.undone.update(run.id for run in self.trial.ledger.executions() if run.at >= began)
 
     # The end
 
