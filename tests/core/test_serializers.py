@@ -270,7 +270,7 @@ def test_the_path_to_what_is_too_deep_is_cut(key: str):
     assert len(str(caught.value)) < 200
 
 
-@pytest.mark.parametrize("depth", [800, 5_000, 200_000])
+@pytest.mark.parametrize("depth", [2_000, 5_000, 200_000])
 def test_a_message_nested_beyond_the_stack_is_refused(depth: int):
     with pytest.raises(DecodeError):
         loads("[" * depth + "]" * depth)
