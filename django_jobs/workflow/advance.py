@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from django_jobs import clock, dispatch
+from django_jobs import bounds, clock, dispatch
 from django_jobs.canvas.opening import Arrival, ErrorCall, Following, Opened, begin, follow, report
 from django_jobs.canvas.plan import plan
 from django_jobs.canvas.records import UNREADABLE, Join, KeptErrback, Plan, Step
@@ -174,7 +174,7 @@ class Advance:
             self.book.step(one.step)
         self._opened += following.opened
         head = self._heads[workflow_id]
-        for ended in following.ended:
+        for ended in bounds.speaking(following.ended):
             step, cause = self.book.step(ended.step), self.book.step(ended.cause)
             error = making.never_ran(making.task_of(cause), cause.id)
             self._records.append(making.record_of_unsent(step, head, error, state=State.REVOKED))
@@ -220,7 +220,7 @@ class Advance:
         jobs: list[Job] = []
         opened, self._opened = self._still_waiting(self._opened), []
         texts = self._with_texts([one.step for one in opened])
-        for one in opened:
+        for one in bounds.speaking(opened):
             step = texts[one.step]
             head = self._heads[step.workflow_id]
             if head.is_revoked:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from django.db.models import F
 
-from django_jobs import clock
+from django_jobs import bounds, clock
 from django_jobs.canvas.records import Join, Plan, Scope
 from django_jobs.models.workflow import Workflow
 from django_jobs.results.outbox import Ask, Run
@@ -158,9 +158,8 @@ class Workflows(BaseWorkflows):
     def _select_steps(self, column: str, value: str) -> list[KeptStep]:
         def read(cursor: CursorWrapper) -> list[KeptStep]:
             more = f"ORDER BY id {self._now(cursor)}"
-            return [
-                codec.step_of(row) for row in STEPS.select(cursor, column, [value], columns=STEP_COLUMNS, more=more)
-            ]
+            rows = STEPS.select(cursor, column, [value], columns=STEP_COLUMNS, more=more)
+            return [codec.step_of(row) for row in bounds.speaking(rows)]
 
         return self._ask(read)
 
@@ -281,6 +280,6 @@ def _heads(cursor: CursorWrapper, workflow_ids: Sequence[str], more: str = "") -
 
 
 def _insert(cursor: CursorWrapper, plan: Plan) -> None:
-    STEPS.insert(cursor, [codec.step_row(step) for step in plan.steps])
+    STEPS.insert(cursor, [codec.step_row(step) for step in bounds.speaking(plan.steps)])
     BARRIERS.insert(cursor, [codec.barrier_row(barrier) for barrier in plan.barriers])
     SCOPES.insert(cursor, [codec.scope_row(scope) for scope in plan.scopes])
