@@ -191,8 +191,7 @@ class GroupResult(Identified, Sent):
 
     def revoke(self, *, terminate: bool = False) -> None:
         """Stop all jobs of the group that have not ended. See ``AsyncResult.revoke``."""
-        for leaf in self._leaves():
-            operations.revoke(leaf.id, terminate=terminate)
+        operations.revoke_many([leaf.id for leaf in self._leaves()], terminate=terminate)
 
     def retry(self) -> GroupResult:
         """Send those jobs of the group again that failed or were revoked. Raises JobsError when there are none."""
