@@ -12,7 +12,7 @@ from django_jobs.canvas.opening import Arrival, ErrorCall, Following, Opened, be
 from django_jobs.canvas.plan import plan
 from django_jobs.canvas.records import UNREADABLE, Join, KeptErrback, Plan, Step
 from django_jobs.canvas.signature import Signature
-from django_jobs.envelope import Job
+from django_jobs.envelope import FAILURE_OF, Job
 from django_jobs.execution import error_of
 from django_jobs.outcome import Error
 from django_jobs.results.base import BaseStore, Record
@@ -24,9 +24,6 @@ from django_jobs.workflow.error_calls import ErrorCalls
 from django_jobs.workflow.passing import is_away, through_middleware
 
 logger = logging.getLogger("django_jobs")
-
-#: In front of what a job gets before its arguments: not the value, but the failure of that step or barrier.
-FAILURE_OF = "!"
 
 
 class Advance:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django_jobs.canvas.failure import MemberFailure
-from django_jobs.envelope import Job
+from django_jobs.envelope import FAILURE_OF, Job
 from django_jobs.exceptions import DecodeError, UpstreamFailed
 from django_jobs.results import get_store
 from django_jobs.results.base import BaseStore, Record, StoredResult
@@ -19,7 +19,6 @@ from django_jobs.results.rebuild import exception_of
 from django_jobs.results.workflows import BaseWorkflows, Member
 from django_jobs.serializers import loads
 from django_jobs.states import State
-from django_jobs.workflow.advance import FAILURE_OF
 from django_jobs.workflow.failed import FailedRequest
 from django_jobs.workflow.starting import workflows_of
 
