@@ -8,25 +8,32 @@ Whoever goes on afterwards finds that nothing was done and that the connection i
 
 It holds for our own transactions alone, and ends with them: the project's code uses the same connections, and may hold
 a transaction open for as long as it likes. A connection may also go back to a pool, and to somebody else.
+
+What is long because there is much of it, as a group of 200,000 has, goes through ``speaking``: nobody stands still.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from django.db.utils import Error, OperationalError
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+T = TypeVar("T")
+
 #: A transaction of ours is ended after so much silence. Longer than most C calls and pauses of a machine that is merely
 #: busy (what they hit is done again, which costs time and a warning); shorter than the 15 s after which a supervisor
 #: takes its keeper for hung, and than a lease: when the jobs of a frozen worker are given away nothing locks them.
 SILENCE_MS = 10_000
+#: What is long says something so often while it is silence; several such may follow each other.
+WORDS_PER_SILENCE = 10
 
 
 class Bounds:
@@ -95,6 +102,10 @@ class Bounds:
         elif _IDLE in self._changed:
             self._execute(f"SET SESSION {_IDLE} = {self._changed[_IDLE]}")
 
+    def speak(self) -> None:
+        """Let the server hear something."""
+        self._execute("SELECT 1")
+
     def _set(self) -> None:
         vendor = self._connection.vendor
         if vendor == "postgresql":
@@ -132,6 +143,25 @@ def for_code_of_the_project() -> Iterator[None]:
         for bounds in lifted:
             with suppress(Error):  # the transaction is broken, and about to be undone
                 bounds.set_again()
+
+
+def speaking(items: Iterable[T]) -> Iterable[T]:
+    """
+    Return items to go through while a transaction of ours may be open in this thread: however many there are, its
+    server hears something every now and then.
+    """
+    return _speaking(items) if _active() else items
+
+
+def _speaking(items: Iterable[T]) -> Iterator[T]:
+    pause = SILENCE_MS / 1000 / WORDS_PER_SILENCE
+    spoken = time.monotonic()
+    for item in items:
+        if time.monotonic() - spoken > pause:
+            for bounds in _active():
+                bounds.speak()
+            spoken = time.monotonic()
+        yield item
 
 
 _IDLE = "idle_transaction_timeout"

@@ -146,17 +146,17 @@ def send_following(jobs: Sequence[Job]) -> None:
     alias = settings.database
     register = _on_commit or transaction.on_commit
     if not uses_outbox(alias):
-        messages = [to_message(job, _NO_LIMIT) for job in jobs]
+        messages = [to_message(job, _NO_LIMIT) for job in bounds.speaking(jobs)]
         if get_broker().joins_transaction(alias):
             added = get_broker().enqueue(messages)  # whatever has become of an earlier try to send something
             register(lambda: _announce(jobs, added), using=alias)
         else:
             register(lambda: _announce(jobs, _hand_over(jobs, messages)), using=alias)
         return
-    jobs = [job.evolve(outbox=True) for job in jobs]
+    jobs = [job.evolve(outbox=True) for job in bounds.speaking(jobs)]
     outbox = get_store().outbox
     assert outbox is not None
-    outbox.replace([Kept(*to_message(job, _NO_LIMIT), job.generation) for job in jobs])
+    outbox.replace([Kept(*to_message(job, _NO_LIMIT), job.generation) for job in bounds.speaking(jobs)])
 
     def committed() -> None:
         relay.now([job.id for job in jobs])

@@ -21,6 +21,9 @@ DELIVERIES_MAX = (1 << GENERATION_BITS) - 1
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
+#: In front of what a job gets before its arguments: not the value, but the failure of that step or barrier.
+FAILURE_OF = "!"
+
 #: What the message of a job in the outbox begins with: a worker sees it without reading the message.
 OUTBOX_MARK = b'{"v":%d,"out":1,' % WIRE_VERSION
 
@@ -61,8 +64,8 @@ class Job(NamedTuple):
     outbox: bool = False
     #: The workflow that the job is a step of: its end is looked at for what follows.
     workflow_id: str | None = None
-    #: What comes before its arguments: the value of the step or barrier with this id, or, with a "!" in front, its
-    #: failure. Loaded where the job runs, so that a message is as long as that of a job that stands alone.
+    #: What comes before its arguments: the value of the step or barrier with this id, or, with FAILURE_OF in front,
+    #: its failure. Loaded where the job runs, so that a message is as long as that of a job that stands alone.
     source: str | None = None
 
     @property

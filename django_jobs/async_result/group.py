@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 from django_jobs import operations
 from django_jobs.async_result.handle import AsyncResult, as_seconds
 from django_jobs.async_result.identity import Identified
-from django_jobs.async_result.look import Look, look
+from django_jobs.async_result.look import Look, look_at_group
 from django_jobs.async_result.sent import Sent
 from django_jobs.async_result.waiting import ASK_SECONDS, POLL_FIRST, POLL_LAST, Waited, check_waiting
 from django_jobs.async_result.workflow import WorkflowResult
@@ -46,10 +46,16 @@ class GroupResult(Identified, Sent):
         """Return the handle of a group by its id. Raises JobUnknown for an id that no group has."""
         workflows = workflows_of(get_store())
         key = parse_id(group_id)
-        joining = workflows.joining(key)
-        if not joining and not workflows.barriers([key]):
+        joining = workflows.joining([key])
+        if not joining[key] and not workflows.barriers([key]):
             raise JobUnknown(f"The group {key} is not known: it was never sent, was rolled back, or has been pruned.")
-        return cls(key, [cls.restore(one) if is_group else AsyncResult(one) for one, is_group in joining])
+        level = [key]
+        while level := [one for group in level for one, is_group in joining[group] if is_group]:
+            joining |= workflows.joining(level)
+        made: dict[str, GroupResult] = {}
+        for group, members in reversed(joining.items()):  # what is in a group was found after it
+            made[group] = cls(group, [made[one] if is_group else AsyncResult(one) for one, is_group in members])
+        return made[key]
 
     def save(self) -> GroupResult:
         """Return itself: what is needed to restore it is kept already."""
@@ -191,8 +197,7 @@ class GroupResult(Identified, Sent):
 
     def revoke(self, *, terminate: bool = False) -> None:
         """Stop all jobs of the group that have not ended. See ``AsyncResult.revoke``."""
-        for leaf in self._leaves():
-            operations.revoke(leaf.id, terminate=terminate)
+        operations.revoke_many([leaf.id for leaf in self._leaves()], terminate=terminate)
 
     def retry(self) -> GroupResult:
         """Send those jobs of the group again that failed or were revoked. Raises JobsError when there are none."""
@@ -226,13 +231,30 @@ class GroupResult(Identified, Sent):
 
     def _refresh(self) -> None:
         """Read the rows of all jobs that are not known to have ended."""
-        for leaf in self._leaves():
+        leaves = self._leaves()
+        for leaf in leaves:
             leaf._doubt()
-        open_ones = {leaf.target_id: leaf for leaf in self._leaves() if leaf.ended is None}
-        store, ids = get_store(), list(open_ones)
-        for some in batches(ids):
-            for job_id, stored in store.get_many(some).items():
-                open_ones[job_id].keep(Look(state=stored.record.state, stored=stored))
-        for leaf in self._leaves():
-            if leaf.ended is None and leaf.target_id != leaf.id:  # its place may have been taken by a group
-                leaf.keep(look(leaf.target_id, None))
+        todo = {leaf.target_id: leaf for leaf in leaves if leaf.ended is None}
+        while todo:
+            rows = {one: row for some in batches(list(todo)) for one, row in get_store().get_many(some).items()}
+            replaced: dict[str, AsyncResult[Any]] = {}
+            for one, row in rows.items():
+                leaf, seen = todo[one], Look(state=row.record.state, stored=row)
+                if seen.replaced_by is None:
+                    leaf.keep(seen)
+                else:  # as keep() does, but all of them together
+                    leaf.target_id, leaf._queue = seen.replaced_by, None
+                    replaced[leaf.target_id] = leaf
+            todo = replaced
+        self._refresh_groups([leaf for leaf in leaves if leaf.ended is None and leaf.target_id != leaf.id])
+
+    @staticmethod
+    def _refresh_groups(leaves: Sequence[AsyncResult[Any]]) -> None:
+        """Look at those whose place has been taken by a group that has ended."""
+        for some in batches(leaves):
+            kept = workflows_of(get_store()).barriers([leaf.target_id for leaf in some])
+            for leaf in some:
+                barrier = kept.get(leaf.target_id)
+                seen = None if barrier is None or barrier.resolved_ms is None else look_at_group(leaf.target_id)
+                if seen is not None:
+                    leaf.keep(seen)

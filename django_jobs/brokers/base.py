@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from django_jobs.brokers.continuity import ContinuityVerbs
+from django_jobs.brokers.named import NamedVerbs
 from django_jobs.brokers.strays import StrayVerbs
 from django_jobs.brokers.workers import ConsumerInfo as ConsumerInfo
 from django_jobs.brokers.workers import WorkerVerbs
@@ -181,7 +182,7 @@ class QueueCounts:
     oldest_ready_ms: int | None = None
 
 
-class BaseBroker(WorkerVerbs, StrayVerbs, ContinuityVerbs):
+class BaseBroker(NamedVerbs, WorkerVerbs, StrayVerbs, ContinuityVerbs):
     """
     The contract. Implementations are reached by the dotted path in ``DJANGO_JOBS["BROKER"]``.
 
@@ -303,16 +304,6 @@ class BaseBroker(WorkerVerbs, StrayVerbs, ContinuityVerbs):
     # From outside
 
     @abc.abstractmethod
-    def revoke(self, job_id: str, queue: str, *, terminate: bool = False) -> Place | None:
-        """
-        Stop a job that waits: ready or scheduled -> dead ("revoked"). Return the place where it was found; None:
-        unknown.
-
-        One in flight stays there and is named in its consumer's next heartbeat; with ``terminate``, also among those
-        that are to be interrupted. The caller records the end, then calls ``forget``.
-        """
-
-    @abc.abstractmethod
     def forget(self, job_ids: Sequence[str], queue: str) -> int:
         """Drop dead jobs whose end has been recorded, waking who waits for their end. Return how many there were."""
 
@@ -367,10 +358,6 @@ class BaseBroker(WorkerVerbs, StrayVerbs, ContinuityVerbs):
         """Take back ``watch_end`` when nobody was woken."""
 
     # The cold path: what admin, shell and handles may ask
-
-    @abc.abstractmethod
-    def find(self, job_id: str, queue: str | None = None) -> Found | None:
-        """Say where a job is; without its queue, in all that are known, in one round trip."""
 
     @abc.abstractmethod
     def ahead(self, found: Found) -> int:

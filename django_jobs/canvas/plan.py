@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple
 
+from django_jobs import bounds
 from django_jobs.canvas.composition import Chain, Chord, Group
 from django_jobs.canvas.expression import EMPTY, Expression, merge_options
 from django_jobs.canvas.records import Barrier, Continuation, Join, Plan, Scope, Step, Then
@@ -225,7 +226,8 @@ class _Planner:
         # What follows a header tells of its failure, once; what is around both need not tell of each member's, too.
         scopes = at.scopes[_shared(at.scopes, at.leads) :]
         leads = dict.fromkeys(at.around)
-        for index, (member, member_id) in enumerate(zip(members, new_ids(len(members)), strict=True)):
+        named = bounds.speaking(zip(members, new_ids(len(members)), strict=True))  # a replacement in a transaction
+        for index, (member, member_id) in enumerate(named):
             expression = member.expression
             place = _Place(
                 member_id,

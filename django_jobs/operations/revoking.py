@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from django_jobs import relay, workflow
 from django_jobs.brokers import get_broker
+from django_jobs.brokers.base import Found
 from django_jobs.identifiers import parse_id
 from django_jobs.operations.retrying import RETRYABLE
 from django_jobs.results import get_store
+from django_jobs.results.sql import batches
 from django_jobs.revocation import record_revoked
 from django_jobs.states import Place, State
 
@@ -29,6 +33,44 @@ def revoke(job_id: str, queue: str | None = None, *, terminate: bool = False) ->
         if state is not None:
             return state
     return _stored_state(job_id)
+
+
+def revoke_many(job_ids: Sequence[str], *, terminate: bool = False) -> dict[str, State]:
+    """
+    Stop jobs as ``revoke`` does, hundreds of those that the broker knows at once. Return how each of them stands now.
+    """
+    states: dict[str, State] = {}
+    for some in batches([parse_id(job_id) for job_id in job_ids]):
+        known = _revoke_known(some, terminate=terminate)
+        states |= {one: known.get(one) or revoke(one, terminate=terminate) for one in some}
+    return states
+
+
+def _revoke_known(job_ids: Sequence[str], *, terminate: bool) -> dict[str, State]:
+    """Revoke those of these jobs that the broker knows. Return how they stand, as far as that is certain."""
+    broker = get_broker()
+    found = broker.find_many(job_ids)
+    states = _ended_in_flight(found.values())
+    by_queue: dict[str, list[str]] = {}
+    for one in found.values():
+        if one.id not in states:
+            by_queue.setdefault(one.queue, []).append(one.id)
+    for queue, ids in by_queue.items():
+        places = dict(zip(ids, broker.revoke_many(ids, queue, terminate=terminate), strict=True))
+        states |= {one: State.STARTED for one, place in places.items() if place is Place.IN_FLIGHT}
+        recorded = record_revoked([found[one] for one, place in places.items() if place not in (None, Place.IN_FLIGHT)])
+        if recorded.settled:
+            broker.forget(recorded.settled, queue)
+        recorded.announce()
+        states |= dict.fromkeys(recorded.revoked, State.REVOKED)
+    return states
+
+
+def _ended_in_flight(found: Iterable[Found]) -> dict[str, State]:
+    """Return how those stand that are still with a worker, and have ended."""
+    in_flight = [one.id for one in found if one.place is Place.IN_FLIGHT]
+    rows = get_store().settled(in_flight) if in_flight else {}
+    return {one: State(row.state) for one, row in rows.items() if row.state in _ENDED}
 
 
 def _revoke(job_id: str, queue: str | None, *, terminate: bool) -> State | None:

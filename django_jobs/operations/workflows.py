@@ -5,7 +5,7 @@ from __future__ import annotations
 from django_jobs import workflow
 from django_jobs.identifiers import parse_id
 from django_jobs.operations.retrying import RETRYABLE, retry
-from django_jobs.operations.revoking import revoke
+from django_jobs.operations.revoking import revoke_many
 from django_jobs.operations.summary import Summary
 from django_jobs.results import get_store
 from django_jobs.results.base import Settled
@@ -25,7 +25,8 @@ def revoke_workflow(workflow_id: str, *, terminate: bool = False) -> Summary:
     closed = workflow.close(store, key)
     rows = _settled(closed.started)
     running = [job_id for job_id in closed.started if job_id not in rows or not rows[job_id].is_terminal]
-    stopped = sum(revoke(job_id, terminate=terminate) in (State.REVOKED, State.STARTED) for job_id in running)
+    states = revoke_many(running, terminate=terminate)
+    stopped = sum(state in (State.REVOKED, State.STARTED) for state in states.values())
     return Summary(done=closed.revoked + stopped, skipped=len(closed.started) - stopped)
 
 

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from django_jobs.canvas import WIRE_NAME
 from django_jobs.canvas.maps import XMAP, XSTARMAP
-from django_jobs.envelope import Job
+from django_jobs.envelope import FAILURE_OF, Job
 from django_jobs.registry import RegisteredTask, registry
 from django_jobs.serializers import TAG, dump_packed
 
@@ -55,10 +55,13 @@ def shown_arguments(job: Job, sensitive: Collection[str]) -> tuple[str, str]:
     Return the arguments of a job as JSON texts to be shown, positional and by name.
 
     ``sensitive``: names that are hidden, of parameters and of keys in dictionaries at any depth, besides those that
-    sound like a secret.
+    sound like a secret. What comes before them in a workflow is named, not looked up.
     """
     args = kwargs = ""
-    if job.packed_args:
+    if job.source is not None:
+        before = _before(job.source)
+        args = _dump([*before, *_redacted_args(job, sensitive, len(before))])
+    elif job.packed_args:
         args = _dump(_redacted_args(job, sensitive))
     if job.packed_kwargs:
         kwargs = _dump(_redacted_kwargs(job.task, job.packed_kwargs, sensitive))
@@ -75,7 +78,15 @@ def _is_hidden(name: Any, sensitive: Collection[str]) -> bool:
     return type(name) is str and (name in sensitive or sounds_secret(name))
 
 
-def _redacted_args(job: Job, sensitive: Collection[str]) -> Sequence[Any]:
+def _before(source: str) -> list[str]:
+    """Return what stands for what a job gets before its own arguments."""
+    if not source.startswith(FAILURE_OF):
+        return [f"<value of {source}>"]
+    return [f"<{what} of {source.removeprefix(FAILURE_OF)}>" for what in ("request", "exception", "traceback")]
+
+
+def _redacted_args(job: Job, sensitive: Collection[str], before: int = 0) -> Sequence[Any]:
+    """Return the arguments of a job; ``before``: so many others come before them when it runs."""
     hiding = _hiding_of(registry.get(job.task), sensitive)
     values = job.packed_args
     if not (hiding.rest or True in hiding.positions):
@@ -85,7 +96,7 @@ def _redacted_args(job: Job, sensitive: Collection[str]) -> Sequence[Any]:
     known = len(hiding.positions)
     return [
         HIDDEN if (hiding.positions[index] if index < known else hiding.rest) else _redact(value, sensitive)
-        for index, value in enumerate(values)
+        for index, value in enumerate(values, before)
     ]
 
 

@@ -122,18 +122,22 @@ class MemoryWorkflows(BaseWorkflows):
         """Return (barrier, position) of those of these members that have reported."""
         return {(one.barrier, one.index) for one in joins if one.index in self._members.get(one.barrier, {})}
 
-    def members(self, barrier_id: str) -> list[Member]:
-        """Return the members of a barrier that have reported, in their order."""
-        return [member for _, member in sorted(self._members.get(barrier_id, {}).items())]
+    def members(self, barrier_ids: Sequence[str]) -> dict[str, list[Member]]:
+        """Return the members of barriers that have reported, in their order."""
+        return {one: [member for _, member in sorted(self._members.get(one, {}).items())] for one in barrier_ids}
 
-    def joining(self, barrier_id: str) -> list[tuple[str, bool]]:
-        """Return who is to report to a barrier, in their order."""
-        found = [
-            (place.index, record_id, is_barrier)
+    def joining(self, barrier_ids: Sequence[str]) -> dict[str, list[tuple[str, bool]]]:
+        """Return who is to report to barriers, in their order."""
+        joining = sorted(
+            (place.index, record_id, is_barrier, place.barrier)
             for record_id, place, is_barrier in self._places()
-            if isinstance(place, Join) and place.barrier == barrier_id
-        ]
-        return [(record_id, is_barrier) for _, record_id, is_barrier in sorted(found)]
+            if isinstance(place, Join)
+        )
+        found: dict[str, list[tuple[str, bool]]] = {one: [] for one in barrier_ids}
+        for _, record_id, is_barrier, barrier_id in joining:
+            if barrier_id in found:
+                found[barrier_id].append((record_id, is_barrier))
+        return found
 
     def before(self, step_id: str) -> list[str]:
         """Return the ids of the steps and barriers that a step or barrier follows."""

@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from django_jobs import clock, dispatch
+from django_jobs import bounds, clock, dispatch
 from django_jobs.canvas.opening import Arrival, ErrorCall, Following, Opened, begin, follow, report
 from django_jobs.canvas.plan import plan
 from django_jobs.canvas.records import UNREADABLE, Join, KeptErrback, Plan, Step
 from django_jobs.canvas.signature import Signature
-from django_jobs.envelope import Job
+from django_jobs.envelope import FAILURE_OF, Job
 from django_jobs.execution import error_of
 from django_jobs.outcome import Error
 from django_jobs.results.base import BaseStore, Record
@@ -24,9 +24,6 @@ from django_jobs.workflow.error_calls import ErrorCalls
 from django_jobs.workflow.passing import is_away, through_middleware
 
 logger = logging.getLogger("django_jobs")
-
-#: In front of what a job gets before its arguments: not the value, but the failure of that step or barrier.
-FAILURE_OF = "!"
 
 
 class Advance:
@@ -174,7 +171,7 @@ class Advance:
             self.book.step(one.step)
         self._opened += following.opened
         head = self._heads[workflow_id]
-        for ended in following.ended:
+        for ended in bounds.speaking(following.ended):
             step, cause = self.book.step(ended.step), self.book.step(ended.cause)
             error = making.never_ran(making.task_of(cause), cause.id)
             self._records.append(making.record_of_unsent(step, head, error, state=State.REVOKED))
@@ -220,7 +217,7 @@ class Advance:
         jobs: list[Job] = []
         opened, self._opened = self._still_waiting(self._opened), []
         texts = self._with_texts([one.step for one in opened])
-        for one in opened:
+        for one in bounds.speaking(opened):
             step = texts[one.step]
             head = self._heads[step.workflow_id]
             if head.is_revoked:

@@ -163,7 +163,7 @@ class StoredBook:
     def failure_in(self, barrier_id: str) -> str:
         """Return a step whose failure was reported to a barrier."""
         reported = [one for one in self.changes.members if one.barrier == barrier_id and one.cause is not None]
-        members = reported or self._workflows.members(barrier_id)
+        members = reported or self._workflows.members([barrier_id])[barrier_id]
         return next(one.cause for one in members if one.cause is not None)
 
     def _has_reported(self, barrier_id: str, index: int) -> bool:

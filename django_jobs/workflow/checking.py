@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django_jobs import bounds
 from django_jobs.calls import make_jobs
 from django_jobs.canvas.composition import Chain, Chord, Group
 from django_jobs.canvas.expression import Expression
@@ -37,7 +38,7 @@ def check(expression: Expression) -> None:
     Check the tasks of a canvas and the calls of them, also those of map, starmap and chunks. Raises UnknownTask for a
     name that is not registered here, and TypeError for arguments that do not fit.
     """
-    for signature, given in signatures_in(expression):
+    for signature, given in bounds.speaking(signatures_in(expression)):
         task = _known(signature.task)
         args = (*given, *signature.args) if not signature.immutable else signature.args
         try:
@@ -94,7 +95,7 @@ def _check_names(errback: Expression) -> None:
 
 def _check_sizes(made: Plan) -> None:
     limit = settings.max_payload
-    for step in made.steps:
+    for step in bounds.speaking(made.steps):
         size = len(dump_packed(step.signature.to_dict()))
         if size > limit:
             raise PayloadTooLarge(

@@ -7,11 +7,11 @@ Values are not copied from message to message: a step, and a barrier of ten thou
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django_jobs.canvas.failure import MemberFailure
-from django_jobs.envelope import Job
+from django_jobs.envelope import FAILURE_OF, Job
 from django_jobs.exceptions import DecodeError, UpstreamFailed
 from django_jobs.results import get_store
 from django_jobs.results.base import BaseStore, Record, StoredResult
@@ -19,7 +19,6 @@ from django_jobs.results.rebuild import exception_of
 from django_jobs.results.workflows import BaseWorkflows, Member
 from django_jobs.serializers import loads
 from django_jobs.states import State
-from django_jobs.workflow.advance import FAILURE_OF
 from django_jobs.workflow.failed import FailedRequest
 from django_jobs.workflow.starting import workflows_of
 
@@ -39,28 +38,45 @@ def inputs_of(job: Job) -> tuple[Any, ...]:
 
 
 def value_of(store: BaseStore, workflows: BaseWorkflows, source: str) -> Any:
-    """Return the value of a step or barrier that has succeeded. Raises DecodeError when it is gone."""
-    stored = store.get(source)
-    if stored is not None:
-        return _result_in(stored.record)
-    members = workflows.members(source)
-    if not members and source not in workflows.barriers([source]):
-        raise DecodeError(f"The value of {source}, which comes before this step, is gone: its result was forgotten.")
-    return _values(store, workflows, members)
+    """
+    Return the value of a step or barrier that has succeeded. Raises DecodeError when it is gone.
+
+    What is in groups is read level by level: a few queries for each depth, however many groups there are.
+    """
+    rows: dict[str, StoredResult] = {}
+    groups: dict[str, list[Member]] = {}
+    level, causes = [source], set[str]()
+    while level:
+        rows |= store.get_many([*level, *sorted(causes)])
+        found = _groups_among([one for one in level if one not in rows], workflows)
+        groups |= found
+        members = [member for one in found.values() for member in one]
+        sources = dict.fromkeys(member.source for member in members if member.cause is None)
+        level = [one for one in sources if one not in groups]
+        causes = {member.cause for member in members if member.cause is not None}
+    rows |= store.get_many(sorted(causes)) if causes else {}
+    values: dict[str, Any] = {}
+    # What is in a group was found after it.
+    for group_id, members in reversed(groups.items()):
+        values[group_id] = [_value_in(member, rows, values) for member in members]
+    return values[source] if source in values else _result_in(rows[source].record)
 
 
-def _values(store: BaseStore, workflows: BaseWorkflows, members: Sequence[Member]) -> list[Any]:
-    rows = store.get_many([member.source for member in members if member.cause is None])
-    causes = store.get_many(sorted({member.cause for member in members if member.cause is not None}))
-    values: list[Any] = []
-    for member in members:
-        if member.cause is not None:
-            values.append(_failed(member.cause, causes[member.cause].record if member.cause in causes else None))
-        elif member.source in rows:
-            values.append(_result_in(rows[member.source].record))
-        else:
-            values.append(value_of(store, workflows, member.source))
-    return values
+def _groups_among(unread: Sequence[str], workflows: BaseWorkflows) -> dict[str, list[Member]]:
+    """Return the members of groups. Raises DecodeError for what is none."""
+    found = workflows.members(unread)
+    empty = [one for one in unread if not found[one]]
+    known = workflows.barriers(empty)
+    for one in empty:
+        if one not in known:
+            raise DecodeError(f"The value of {one}, which comes before this step, is gone: its result was forgotten.")
+    return found
+
+
+def _value_in(member: Member, rows: Mapping[str, StoredResult], values: Mapping[str, Any]) -> Any:
+    if member.cause is not None:
+        return _failed(member.cause, rows[member.cause].record if member.cause in rows else None)
+    return values[member.source] if member.source in values else _result_in(rows[member.source].record)
 
 
 def _result_in(record: Record) -> Any:
@@ -114,9 +130,8 @@ def _failure_before(store: BaseStore, workflows: BaseWorkflows, barrier_id: str)
             record = _failure_in(rows.get(one))
             if record is not None and record.exception_type != _UPSTREAM:
                 return record
-        before = [
-            found for one in todo for found in (*(each for each, _ in workflows.joining(one)), *workflows.before(one))
-        ]
+        joining = workflows.joining(todo)
+        before = [found for one in todo for found in (*(each for each, _ in joining[one]), *workflows.before(one))]
         todo = [one for one in dict.fromkeys(before) if one not in seen]
         seen.update(todo)
     return None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from django_jobs import dispatch
 from django_jobs.brokers import get_broker
 from django_jobs.canvas.records import Join, Then
-from django_jobs.envelope import Job
+from django_jobs.envelope import FAILURE_OF, Job
 from django_jobs.exceptions import JobLost
 from django_jobs.execution import error_of
 from django_jobs.outcome import Error
@@ -21,7 +21,6 @@ from django_jobs.results.base import BaseStore
 from django_jobs.results.workflows import BaseWorkflows, Head, KeptStep
 from django_jobs.states import State
 from django_jobs.workflow import jobs as making
-from django_jobs.workflow.advance import FAILURE_OF
 from django_jobs.workflow.recording import record
 from django_jobs.workflow.reopening import reopen
 from django_jobs.workflow.starting import workflows_of

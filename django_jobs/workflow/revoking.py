@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from django_jobs import bounds
 from django_jobs.results.base import BaseStore
 from django_jobs.results.workflows import KeptStep
 from django_jobs.states import State
@@ -78,7 +79,8 @@ def _record(store: BaseStore, advance: Advance, steps: Sequence[KeptStep]) -> li
         return []
     error = making.was_revoked()
     records = [
-        making.record_of_unsent(step, advance.head(step.workflow_id), error, state=State.REVOKED) for step in steps
+        making.record_of_unsent(step, advance.head(step.workflow_id), error, state=State.REVOKED)
+        for step in bounds.speaking(steps)
     ]
     stayed = set(store.record(records))
     revoked = [step for step in steps if step.id not in stayed]

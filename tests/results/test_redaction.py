@@ -37,13 +37,16 @@ def tasks() -> Iterator[None]:
         registry.unregister(task)
 
 
-def shown(function: Any, *args: Any, sensitive: tuple[str, ...] = (), **kwargs: Any) -> tuple[Any, Any]:
+def shown(
+    function: Any, *args: Any, sensitive: tuple[str, ...] = (), source: str | None = None, **kwargs: Any
+) -> tuple[Any, Any]:
     job = Job(
         id="x",
         task=f"{__name__}.{function.__name__}" if callable(function) else function,
         queue="q",
         packed_args=[pack(arg) for arg in args],
         packed_kwargs={name: pack(value) for name, value in kwargs.items()},
+        source=source,
     )
     texts = shown_arguments(job, sensitive)
     assert all(text.isascii() for text in texts)
@@ -67,6 +70,16 @@ def test_names_that_sound_secret(name: str):
 )
 def test_names_that_do_not(name: str):
     assert not sounds_secret(name)
+
+
+def test_what_comes_before_is_named_and_moves_the_others_on():
+    """The second parameter of a step is the first of its own arguments."""
+    assert shown(login, "hunter2", "visa", source="0123") == (["<value of 0123>", HIDDEN, "visa"], {})
+    assert shown(secret_rest, "hunter2", source="0123") == (["<value of 0123>", HIDDEN], {})
+    assert shown("unknown.task", source="0123") == (["<value of 0123>"], {})
+    failed = ["<request of 0123>", "<exception of 0123>", "<traceback of 0123>"]
+    assert shown(login, "a", "b", source="!0123") == ([*failed, "a", "b"], {})
+    assert shown(secret_rest, "hunter2", source="!0123") == ([*failed, HIDDEN], {})
 
 
 def test_plain_arguments_are_shown_as_they_are():

@@ -7,7 +7,7 @@ import pytest
 from django_jobs import AsyncResult, chain, chord, group
 from django_jobs.canvas import Expression
 from tests.workflow.conftest import Stage
-from tests.workflow.tasks import add, headers, mul, replaced, then, xsum
+from tests.workflow.tasks import add, headers, hear, mul, replaced, then, xsum
 
 CANVASES: list[tuple[Expression, object]] = [
     (add.s(1, 1), 2),
@@ -38,3 +38,14 @@ def test_a_canvas_is_a_value(stage: Stage):
     handle = chain(replaced.s(add.s(2, 2)), then.s(add.s(1))).delay()
     stage.work()
     assert AsyncResult[int](handle.get(timeout=0)).get(timeout=0) == 5
+
+
+def test_what_a_step_got_from_before_is_named_in_its_row(stage: Stage):
+    last = chain(hear.s(1), hear.s(2), hear.si(3)).delay()
+    middle, first = last.parent, last.parent.parent
+    named = [f"<value of {first.id}>", 2]
+    if not stage.is_eager:
+        stage.work_once()
+        assert list(middle.args) == named  # before it has run, too
+    stage.work()
+    assert [list(one.args) for one in (first, middle, last)] == [[1], named, [3]]

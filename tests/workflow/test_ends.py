@@ -298,7 +298,7 @@ def test_a_step_whose_values_cannot_be_read_now_is_offered_again(
         raise StoreUnavailable("it is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(get_store()), "get", away)
+        patch.setattr(type(get_store()), "get_many", away)
         outcome = execute(job, Delivery(inputs=inputs_of))
     assert isinstance(outcome, Unsettled)
     monkeypatch.setattr("django_jobs.worker.settler.UNSETTLED_DELAY_MS", 0)

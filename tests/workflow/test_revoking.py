@@ -8,7 +8,8 @@ import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
-from django_jobs import AsyncResult, State, UpstreamFailed, chain, chord, group, workflow
+from django_jobs import AsyncResult, State, UpstreamFailed, chain, chord, group, relay, workflow
+from django_jobs.brokers import get_broker
 from django_jobs.conf import settings
 from django_jobs.exceptions import JobRevoked
 from django_jobs.results import get_store
@@ -161,6 +162,49 @@ def test_a_long_chain_is_revoked_in_few_queries(stage: Stage, ledger: Ledger):
     # SQLite writes row by row what may have ended already.
     assert len(queries) < (500 if connections[settings.database].vendor == "sqlite" else 100)
     assert (last.workflow.state, last.workflow.remaining) == (State.REVOKED, 0)
+
+
+def test_a_wide_group_is_revoked_in_few_queries(stage: Stage, ledger: Ledger):
+    members = [act.s(label=f"m{n}", ledger=str(ledger.path)) for n in range(400)]
+    body = sent(chord(members, act.s(label="body", ledger=str(ledger.path))))
+    relay.finish(10.0)
+    with CaptureQueriesContext(connections[settings.database]) as queries:
+        assert body.workflow.revoke().done == 401
+    # SQLite writes row by row, and deletes each from its queue.
+    assert len(queries) < (1000 if connections[settings.database].vendor == "sqlite" else 100)
+    stage.work()
+    assert ledger.entries() == []
+    assert (body.workflow.state, body.workflow.remaining) == (State.REVOKED, 0)
+
+
+def test_each_step_of_a_revoked_workflow_ends_as_it_stands(stage: Stage, ledger: Ledger):
+    path = str(ledger.path)
+    members = [act.s(label=f"m{n}", ledger=path) for n in range(4)]
+    handle = sent(chain(act.s(label="a", ledger=path), group(members)))
+    stage.work_once()
+    running = stage.take()
+    stage.run(running[:1])
+    summary = handle.workflow.revoke()
+    assert (summary.done, summary.skipped) == (3, 2)
+    stage.run(running[1:])
+    assert handle.workflow.ready()
+    assert handle.parent.state == State.SUCCESS
+    assert sorted(ledger.calls) == ["a[]", *(f"m{n}[['a']]" for n in range(4))]
+
+
+def test_one_that_the_broker_has_lost_is_revoked_among_others(stage: Stage, ledger: Ledger):
+    path, broker = str(ledger.path), get_broker()
+    body = sent(chord([act.s(label=name, ledger=path) for name in "abc"], act.s(label="body", ledger=path)))
+    found = broker.find(body.parent.results[1].id)
+    assert found is not None
+    outbox = get_store().outbox
+    if outbox is not None and outbox.get(found.id) is not None:
+        broker.revoke(found.id, found.queue)
+        broker.forget([found.id], found.queue)
+    assert body.workflow.revoke().done == 4
+    stage.work()
+    assert ledger.entries() == []
+    assert (body.workflow.state, body.workflow.remaining) == (State.REVOKED, 0)
 
 
 def test_a_step_that_starts_while_it_is_revoked_is_found(stage: Stage, ledger: Ledger, monkeypatch: pytest.MonkeyPatch):

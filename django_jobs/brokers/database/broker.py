@@ -206,7 +206,11 @@ class DatabaseBroker(leases.Leases, Workers, Strays, InspectedBroker):
 
     def revoke(self, job_id: str, queue: str, *, terminate: bool = False) -> Place | None:
         """Make a waiting job dead; mark one in flight."""
-        return self._run(lambda sql: enqueueing.revoke(sql, job_id, queue, terminate=terminate))
+        return self.revoke_many([job_id], queue, terminate=terminate)[0]
+
+    def revoke_many(self, job_ids: Sequence[str], queue: str, *, terminate: bool = False) -> list[Place | None]:
+        """Do the same to many, a transaction per batch."""
+        return enqueueing.revoke(self._run, job_ids, queue, terminate=terminate)
 
     def forget(self, job_ids: Sequence[str], queue: str) -> int:
         """Delete dead rows."""

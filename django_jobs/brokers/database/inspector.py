@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from django_jobs.brokers.base import BaseBroker, Found, QueueCounts
+from django_jobs.brokers.base import ACK_BATCH, BaseBroker, Found, QueueCounts
 from django_jobs.brokers.database.dialects import Row, Sql
 from django_jobs.brokers.database.enqueueing import PLACES
 from django_jobs.brokers.database.runner import Database
@@ -49,6 +50,12 @@ def find(sql: Sql, job_id: str, queue: str | None) -> Found | None:
     if not rows or (queue is not None and rows[0][1] != queue):
         return None
     return _found(sql, rows[0])
+
+
+def find_some(sql: Sql, job_ids: Sequence[str]) -> dict[str, Found]:
+    """Say where jobs are."""
+    rows = sql.rows(FOUND + "id IN ({many})", sql.ids_in(job_ids), many=len(job_ids))
+    return {found.id: found for found in (_found(sql, row) for row in rows)}
 
 
 def ahead(sql: Sql, found: Found) -> int:
@@ -115,6 +122,13 @@ class InspectedBroker(BaseBroker):
     def find(self, job_id: str, queue: str | None = None) -> Found | None:
         """Look up a row by its key."""
         return self._database.read(lambda sql: find(sql, job_id, queue))
+
+    def find_many(self, job_ids: Sequence[str]) -> dict[str, Found]:
+        """Look up rows by their keys."""
+        found: dict[str, Found] = {}
+        for start in range(0, len(job_ids), ACK_BATCH):
+            found |= self._database.read(partial(find_some, job_ids=job_ids[start : start + ACK_BATCH]))
+        return found
 
     def ahead(self, found: Found) -> int:
         """Count the rows that sort before it."""

@@ -176,8 +176,16 @@ class RedisBroker(Strays, Waits, Workers, Continuity, Inspector):
     # From outside
 
     def revoke(self, job_id: str, queue: str, *, terminate: bool = False) -> Place | None:
-        place = self.run(self.lane(queue).call("revoke", pack_id(job_id), b"1" if terminate else b"0"))
-        return Place(place.decode()) if place else None
+        return self.revoke_many([job_id], queue, terminate=terminate)[0]
+
+    def revoke_many(self, job_ids: Sequence[str], queue: str, *, terminate: bool = False) -> list[Place | None]:
+        lane, how = self.lane(queue), b"1" if terminate else b"0"
+        places = [
+            place
+            for batch in _batches(job_ids, ACK_BATCH, len)
+            for place in self.run_all([lane.call("revoke", pack_id(job_id), how) for job_id in batch])
+        ]
+        return [Place(place.decode()) if place else None for place in places]
 
     def forget(self, job_ids: Sequence[str], queue: str) -> int:
         lane = self.lane(queue)

@@ -12,27 +12,31 @@ from django_jobs.brokers.redis.hazards import hazards_of_redis
 from django_jobs.brokers.redis.scripts import Command
 from django_jobs.states import Place
 
+#: Of one round trip: each is answered with its message.
+FIND_BATCH = 100
+
 
 class Inspector(RedisCore):
-    """find, ahead, peek, queues, counts, ping, hazards."""
+    """find, find_many, ahead, peek, queues, counts, ping, hazards."""
 
     def find(self, job_id: str, queue: str | None = None) -> Found | None:
         raw = pack_id(job_id)
         names = [queue] if queue is not None else self.queues()
         answers = self.run_all([self.lane(name).call("find", raw) for name in names])
-        for name, answer in zip(names, answers, strict=True):
-            if answer:
-                place, message, moment, note = answer
-                return _found(
-                    raw,
-                    name,
-                    Place(place.decode()),
-                    message,
-                    moment_ms=int(moment) if moment else None,
-                    consumer=note if place == b"in_flight" else b"",
-                    reason=note if place == b"dead" else b"",
-                )
-        return None
+        found = (_placed(raw, name, answer) for name, answer in zip(names, answers, strict=True) if answer)
+        return next(found, None)
+
+    def find_many(self, job_ids: Sequence[str]) -> dict[str, Found]:
+        """Ask queue by queue for what was in none before it."""
+        found: dict[str, Found] = {}
+        for name in self.queues():
+            lane, sought = self.lane(name), [pack_id(job_id) for job_id in job_ids if job_id not in found]
+            for start in range(0, len(sought), FIND_BATCH):
+                some = sought[start : start + FIND_BATCH]
+                answers = self.run_all([lane.call("find", raw) for raw in some])
+                placed = (_placed(raw, name, answer) for raw, answer in zip(some, answers, strict=True) if answer)
+                found |= {one.id: one for one in placed}
+        return found
 
     def ahead(self, found: Found) -> int:
         lane = self.lane(found.queue)
@@ -117,6 +121,20 @@ class Inspector(RedisCore):
     def hazards(self) -> list[Hazard]:
         """Ask Redis how it is set up."""
         return hazards_of_redis(self, self.whereabouts)
+
+
+def _placed(raw: bytes, queue: str, answer: Sequence[bytes]) -> Found:
+    """Read an answer of find.lua that has found something."""
+    place, message, moment, note = answer
+    return _found(
+        raw,
+        queue,
+        Place(place.decode()),
+        message,
+        moment_ms=int(moment) if moment else None,
+        consumer=note if place == b"in_flight" else b"",
+        reason=note if place == b"dead" else b"",
+    )
 
 
 def _found(

@@ -108,8 +108,9 @@ def revoke(screen: Screen, options: dict[str, Any]) -> int:
     if found and not screen.confirm(_question("Revoke", len(found), wanted, how, len(whole)), yes=options["yes"]):
         return _left_alone(screen)
     closed = workflows.revoke(screen, whole, terminate=options["terminate"])
-    alone = [pair for pair in found if pair[0] not in closed]
-    ends = {job_id: operations.revoke(job_id, queue, terminate=options["terminate"]).value for job_id, queue in alone}
+    alone = [job_id for job_id, _ in found if job_id not in closed]
+    states = operations.revoke_many(alone, terminate=options["terminate"])
+    ends = {job_id: state.value for job_id, state in states.items()}
     if screen.as_json:
         screen.document({"matched": len(found), "states": ends, "workflows": closed})
     elif ends or not closed:

@@ -193,12 +193,15 @@ class BaseWorkflows(abc.ABC):
         """Return (barrier, position) of those of these members that have reported."""
 
     @abc.abstractmethod
-    def members(self, barrier_id: str) -> list[Member]:
-        """Return the members of a barrier that have reported, in their order."""
+    def members(self, barrier_ids: Sequence[str]) -> dict[str, list[Member]]:
+        """Return the members of barriers that have reported, in their order; each barrier is there, with or without."""
 
     @abc.abstractmethod
-    def joining(self, barrier_id: str) -> list[tuple[str, bool]]:
-        """Return who is to report to a barrier, in their order: ids, and whether each is a barrier itself."""
+    def joining(self, barrier_ids: Sequence[str]) -> dict[str, list[tuple[str, bool]]]:
+        """
+        Return who is to report to barriers, in their order: ids, and whether each is a barrier itself. Each barrier is
+        there, with or without.
+        """
 
     @abc.abstractmethod
     def before(self, step_id: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from django.db.models import F
 
-from django_jobs import clock
+from django_jobs import bounds, clock
 from django_jobs.canvas.records import Join, Plan, Scope
 from django_jobs.models.workflow import Workflow
 from django_jobs.results.outbox import Ask, Run
@@ -158,9 +158,8 @@ class Workflows(BaseWorkflows):
     def _select_steps(self, column: str, value: str) -> list[KeptStep]:
         def read(cursor: CursorWrapper) -> list[KeptStep]:
             more = f"ORDER BY id {self._now(cursor)}"
-            return [
-                codec.step_of(row) for row in STEPS.select(cursor, column, [value], columns=STEP_COLUMNS, more=more)
-            ]
+            rows = STEPS.select(cursor, column, [value], columns=STEP_COLUMNS, more=more)
+            return [codec.step_of(row) for row in bounds.speaking(rows)]
 
         return self._ask(read)
 
@@ -206,34 +205,40 @@ class Workflows(BaseWorkflows):
 
         return self._ask(read) if joins else set()
 
-    def members(self, barrier_id: str) -> list[Member]:
-        """Return the members of a barrier that have reported, in their order."""
-        return self._ask(
-            lambda cursor: [
-                Member._make(row) for row in MEMBERS.select(cursor, "barrier", [barrier_id], more="ORDER BY position")
-            ]
-        )
+    def members(self, barrier_ids: Sequence[str]) -> dict[str, list[Member]]:
+        """Return the members of barriers that have reported, in their order."""
 
-    def joining(self, barrier_id: str) -> list[tuple[str, bool]]:
-        """Return who is to report to a barrier, in their order: ids, and whether each is a barrier itself."""
-        found = self._aiming(barrier_id, "AND position >= 0")
-        return [(one, is_barrier) for _, one, is_barrier in sorted(found)]
+        def read(cursor: CursorWrapper) -> dict[str, list[Member]]:
+            found: dict[str, list[Member]] = {one: [] for one in barrier_ids}
+            for row in MEMBERS.select(cursor, "barrier", barrier_ids, more="ORDER BY position"):
+                found[row[0]].append(Member._make(row))
+            return found
+
+        return self._ask(read) if barrier_ids else {}
+
+    def joining(self, barrier_ids: Sequence[str]) -> dict[str, list[tuple[str, bool]]]:
+        """Return who is to report to barriers, in their order: ids, and whether each is a barrier itself."""
+        found: dict[str, list[tuple[str, bool]]] = {one: [] for one in barrier_ids}
+        for barrier, _, one, is_barrier in sorted(self._aiming(barrier_ids, "AND position >= 0")):
+            found[barrier].append((one, is_barrier))
+        return found
 
     def before(self, step_id: str) -> list[str]:
         """Return the ids of the steps and barriers that a step or barrier follows."""
-        return [one for _, one, _ in self._aiming(step_id, "AND (position IS NULL OR position < 0)")]
+        return [one for _, _, one, _ in self._aiming([step_id], "AND (position IS NULL OR position < 0)")]
 
-    def _aiming(self, target: str, more: str) -> list[tuple[int, str, bool]]:
-        """Return (position, id, is it a barrier) of what is followed by this."""
+    def _aiming(self, targets: Sequence[str], more: str) -> list[tuple[str, int, str, bool]]:
+        """Return (target, position, id, is it a barrier) of what is followed by these."""
+        columns = ("target", "position", "id")
 
-        def read(cursor: CursorWrapper) -> list[tuple[int, str, bool]]:
+        def read(cursor: CursorWrapper) -> list[tuple[str, int, str, bool]]:
             return [
-                (-1 if row[0] is None else row[0], row[1], table is BARRIERS)
+                (row[0], -1 if row[1] is None else row[1], row[2], table is BARRIERS)
                 for table in (STEPS, BARRIERS)
-                for row in table.select(cursor, "target", [target], columns=("position", "id"), more=more)
+                for row in table.select(cursor, "target", targets, columns=columns, more=more)
             ]
 
-        return self._ask(read)
+        return self._ask(read) if targets else []
 
     def revive(self, workflow_id: str) -> None:
         """Take back that a workflow was revoked."""
@@ -281,6 +286,6 @@ def _heads(cursor: CursorWrapper, workflow_ids: Sequence[str], more: str = "") -
 
 
 def _insert(cursor: CursorWrapper, plan: Plan) -> None:
-    STEPS.insert(cursor, [codec.step_row(step) for step in plan.steps])
+    STEPS.insert(cursor, [codec.step_row(step) for step in bounds.speaking(plan.steps)])
     BARRIERS.insert(cursor, [codec.barrier_row(barrier) for barrier in plan.barriers])
     SCOPES.insert(cursor, [codec.scope_row(scope) for scope in plan.scopes])

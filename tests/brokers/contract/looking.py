@@ -50,6 +50,15 @@ class FindContract:
         broker.enqueue([sent, message(queue="beta")])
         assert broker.find(sent.id, "beta") is None
 
+    def test_many_wherever_they_are(self, broker: BaseBroker):
+        sent = [*messages(300), *messages(300, queue="beta"), message(queue="gamma")]
+        broker.enqueue(sent)
+        claim(broker, consumer(broker, "gamma"), queue="gamma")
+        found = broker.find_many([*ids(sent), new_id()])
+        assert sorted(found) == sorted(ids(sent))
+        assert all(found[one.id] == broker.find(one.id) for one in (*sent[:2], *sent[-2:]))
+        assert broker.find_many([]) == {}
+
 
 class AheadContract:
     def test_it_counts_who_goes_first(self, broker: BaseBroker):

@@ -78,6 +78,33 @@ class RevokeContract:
         broker.release(held)
         assert place(broker, sent) is Place.READY
 
+    def test_many_of_a_queue(self, broker: BaseBroker):
+        """What is true of one is true of each of many, in more batches than one."""
+        broker.enqueue(messages(2))
+        buried, flying = claim(broker, consumer(broker))
+        broker.bury([buried], reason="test")
+        ready, elsewhere = messages(600), message(queue="beta")
+        scheduled = message(eta_ms=broker_now(broker) + HOUR_MS)
+        broker.enqueue([*ready, scheduled, elsewhere])
+        asked = [buried.id, flying.id, *ids(ready), new_id(), scheduled.id, elsewhere.id]
+        assert broker.revoke_many(asked, "alpha", terminate=True) == [
+            Place.DEAD, Place.IN_FLIGHT, *[Place.READY] * 600, None, Place.SCHEDULED, None
+        ]  # fmt: skip
+        assert_dead(broker, buried.id, "test", buried.body)
+        assert_dead(broker, ready[599].id, "revoked", ready[599].body)
+        assert_dead(broker, scheduled.id, "revoked", scheduled.body)
+        assert broker.find_many([elsewhere.id])[elsewhere.id].place is Place.READY
+        assert broker.revoke_many([], "alpha") == []
+
+    def test_one_of_many_in_flight_is_named(self, broker: BaseBroker):
+        broker.enqueue(messages(3))
+        worker = consumer(broker)
+        held = claim(broker, worker)
+        broker.revoke_many(ids(held[:2]), "alpha")
+        broker.revoke_many(ids(held[1:2]), "alpha", terminate=True)
+        (beat,) = broker.heartbeat([worker], lease_ms=HOUR_MS)
+        assert (sorted(beat.revoked), beat.terminated) == (sorted(ids(held[:2])), (held[1].id,))
+
 
 class ForgetContract:
     def test_dead_jobs_go(self, broker: BaseBroker):
