@@ -34,6 +34,7 @@ from django_jobs.outcome import (
 )
 from django_jobs.results.base import BaseStore
 from django_jobs.results.recording import record_of
+from django_jobs.workflow import growing
 
 logger = logging.getLogger("django_jobs.worker")
 
@@ -69,7 +70,7 @@ class Atomic:
         committed: list[bool] = []
         connection, raw, closed = connections[using], None, False
         try:
-            with Bounds(connection) as bounds, self._transaction(using):
+            with Bounds(connection) as bounds, self._transaction(using), growing.put_off(job) as additions:
                 # Before any of the job's.
                 transaction.on_commit(bounds.end, using=using)
                 transaction.on_commit(lambda: committed.append(True), using=using)
@@ -77,7 +78,9 @@ class Atomic:
                 raw, closed = connection.connection, connection.closed_in_transaction  # by the job's own code
                 instead: Outcome | None = outcome
                 if isinstance(outcome, _KEEPS):
-                    instead = self._record(job, options, deliveries, outcome, started_ms, bounds=bounds)
+                    bounds.begin()  # the body could be silent for as long as it liked; what is left is ours
+                    growing.add_all(job, additions)
+                    instead = self._record(job, options, deliveries, outcome, started_ms)
                 if instead is not None:
                     transaction.set_rollback(True, using=using)
         except Exception as error:  # noqa: BLE001 - the job's commit hooks run in there, too
@@ -94,13 +97,12 @@ class Atomic:
         return transactions.writing(using, wait_ms=WAIT_MS)
 
     def _record(
-        self, job: Job, options: TaskOptions, deliveries: int, outcome: Outcome, started_ms: int, *, bounds: Bounds
+        self, job: Job, options: TaskOptions, deliveries: int, outcome: Outcome, started_ms: int
     ) -> Superseded | Failed | None:
         """
         Write the end of a job. Return how it has ended instead: somebody else has written it, or a newer attempt is
         under way; or its record, or the canvas that was to take its place, cannot be kept.
         """
-        bounds.begin()  # the body could be silent for as long as it liked; what is left is ours
         record = record_of(
             job,
             outcome,

@@ -129,6 +129,16 @@ def looks_and_calls(*args: Any) -> str:
     return "called"
 
 
+@job(bind=True, atomic=True, name="tests.workflow.grows_and_calls", throws=(RuntimeError,))
+def grows_and_calls(self: JobContext, *, ledger: str, fails: bool = False) -> str:
+    """Add a member in the transaction of the job, let something happen meanwhile, and end well or not."""
+    self.add_to_chord(act.s(label="grown", ledger=ledger))
+    CALLED()
+    if fails:
+        raise RuntimeError("grows")
+    return "grows"
+
+
 #: What ``makes_room`` makes room for: a test says.
 REPLACEMENT: Any = None
 
