@@ -83,7 +83,8 @@ DATABASES = {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": DATA_DIR / "db.sqlite3",
         # Web server and workers write into one file: on a busy machine who waits may wait longer than five seconds.
-        "OPTIONS": {"timeout": 20},
+        # And whoever has begun to read could not wait at all: it would have to see what others have written since.
+        "OPTIONS": {"timeout": 20, "transaction_mode": "IMMEDIATE"},
     }
 }
 

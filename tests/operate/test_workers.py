@@ -129,13 +129,13 @@ import os, signal, django
 django.setup()
 from django_jobs import operations
 operations.queues.BATCH = 50
-record = operations.queues.get_store().__class__.record
-def record_twice_then_die(self, records, calls=[]):
+write = operations.queues.get_store().__class__.write
+def write_twice_then_die(self, records, calls=[], **more):
     calls.append(1)
     if len(calls) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    return record(self, records)
-operations.queues.get_store().__class__.record = record_twice_then_die
+    return write(self, records, **more)
+operations.queues.get_store().__class__.write = write_twice_then_die
 operations.purge("default")
 """
 
