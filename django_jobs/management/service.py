@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
@@ -92,6 +92,16 @@ class HintingCommand(BaseCommand):
         return parser
 
 
+def _answer_by(answer: Callable[..., object] | signal.Handlers) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, answer)
+
+
+def _end(*_: object) -> NoReturn:
+    _answer_by(signal.SIG_IGN)  # another one would interrupt what is done on the way out
+    sys.exit(0)
+
+
 class ServiceCommand(HintingCommand):
     """A command that runs until it is told to stop."""
 
@@ -99,14 +109,12 @@ class ServiceCommand(HintingCommand):
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Obey TERM and Ctrl-C from the start, and not once more when it has ended already."""
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        for number in numbers:  # until the service itself answers them there is nothing to end but this process
-            signal.signal(number, lambda *_: sys.exit(0))
+        # Until the service itself answers them there is nothing to end but this process.
+        _answer_by(_end)
         try:
             super().run_from_argv(argv)
         finally:
-            for number in numbers:
-                signal.signal(number, signal.SIG_IGN)
+            _answer_by(signal.SIG_IGN)
 
     def add_common_arguments(self, parser: CommandParser) -> None:
         """Declare the flags that all of them have."""
@@ -145,10 +153,10 @@ def pidfile(path: Path | None) -> Iterator[Callable[[], None] | None]:
         return
     file = PidFile(path)
     try:
-        file.write()
-    except OSError as error:
-        raise CommandError(f"The file of --pidfile cannot be written: {error}", returncode=2) from error
-    try:
+        try:
+            file.write()
+        except OSError as error:
+            raise CommandError(f"The file of --pidfile cannot be written: {error}", returncode=2) from error
         yield file.remove
     finally:
         file.remove()

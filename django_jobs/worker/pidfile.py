@@ -17,8 +17,8 @@ class PidFile:
 
     def write(self) -> None:
         """Write the id, over that of an earlier process. Raises OSError."""
-        self._path.write_text(f"{os.getpid()}\n", encoding="ascii")
-        self._written = f"{os.getpid()}\n"
+        self._written = f"{os.getpid()}\n"  # first: a signal may end the process right after the file is there
+        self._path.write_text(self._written, encoding="ascii")
 
     def remove(self) -> None:
         """Delete the file, unless it was never written, is gone, or has become another process's."""

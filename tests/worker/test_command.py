@@ -22,6 +22,7 @@ from pytest_django import Settings
 from django_jobs import State
 from django_jobs.brokers import get_broker
 from django_jobs.celery_names import FLAGS
+from django_jobs.management import service
 from django_jobs.management.commands.runworker import start_screen
 from django_jobs.management.service import configure_logging
 from django_jobs.worker.config import WorkerConfig
@@ -143,6 +144,43 @@ def test_a_pidfile_is_left_to_whoever_has_written_it_last(tmp_path: Path) -> Non
     pidfile.write()
     pidfile.remove()
     assert not path.exists()
+
+
+def test_a_signal_right_after_it_was_written_leaves_no_pidfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "worker.pid"
+    write_text = Path.write_text
+
+    def write_and_end(self: Path, *args: Any, **kwargs: Any) -> None:
+        write_text(self, *args, **kwargs)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(Path, "write_text", write_and_end)
+    with pytest.raises(SystemExit), service.pidfile(path):
+        pytest.fail("it has ended before that")
+    assert not path.exists()
+
+
+def test_the_first_signal_before_a_service_answers_is_the_last_that_ends_it() -> None:
+    code = """
+import os, signal, time
+from django_jobs.management.service import ServiceCommand
+
+class Command(ServiceCommand):
+    def execute(self, *args, **options):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            print("cleaned", flush=True)
+
+Command().run_from_argv(["manage.py", "command"])
+"""
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, env=environment
+    )
+    assert (done.returncode, done.stdout) == (0, "cleaned\n"), done.stderr
 
 
 @pytest.mark.django_db(transaction=True)
