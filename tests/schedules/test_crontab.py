@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from croniter import croniter
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_jobs import crontab as public_crontab
@@ -43,8 +43,8 @@ def tokens(draw: st.DrawFn, field: int) -> str:
         return f"*{step}"
     if shape.startswith("value"):
         return value() + step
-    first, last = draw(st.integers(low, high)), draw(st.integers(low, high))
-    assume(first != last)  # see the test of a range of one value
+    first = draw(st.integers(low, high))
+    last = low + (first - low + draw(st.integers(1, size - 1))) % size  # another; see the test of a range of one value
     if step:
         return f"{min(first, last)}-{max(first, last)}{step}"
     return f"{names[first]}-{names[last]}" if names and draw(st.booleans()) else f"{first}-{last}"
@@ -75,10 +75,15 @@ def test_the_fields_mean_what_they_say(expression: str):
         assert (fields.first(day, day + timedelta(days=1)) is not None) == oracle.fits_date(day), day
 
 
+def without_later_stars(expression: str) -> str:
+    """Leave out stars behind a comma: "1,*" is every day, as in cron; croniter is not sure."""
+    fields = [field.split(",") for field in expression.split()]
+    return " ".join(",".join([field[0], *(part for part in field[1:] if part[0] != "*")]) for field in fields)
+
+
 @settings(max_examples=100, deadline=None)
-@given(expressions(), st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1)))  # noqa: DTZ001
+@given(expressions().map(without_later_stars), st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1)))  # noqa: DTZ001
 def test_the_next_one_is_the_one_that_croniter_finds_where_no_clock_is_changed(expression: str, wall: datetime):
-    assume(",*" not in expression)  # "1,*" is every day, as in cron; croniter is not sure
     try:
         fields = fields_of(expression)
     except InvalidSchedule:
