@@ -24,7 +24,7 @@ def poison(trial: Trial) -> Verdict:
     trial.start()
     trial.wait_for(lambda: len(poisoned(trial)) == len(kinds), "the poison jobs to fail")
     ids = poisoned(trial)
-    allowed = Counter(mates_of(trial, ids))
+    allowed = mates_of(trial, ids)
     for job in ids:
         allowed[job] = 2
     verdict = trial.finish(extra_runs=allowed, expected=dict.fromkeys(ids, "FAILURE"))
@@ -39,16 +39,19 @@ def poisoned(trial: Trial) -> list[str]:
     return [job for job, row in trial.rows.results().items() if row.task.endswith(".die") and row.state == "FAILURE"]
 
 
-def mates_of(trial: Trial, ids: list[str]) -> set[str]:
-    """Return what ran in the same process right before a poison job: its end may not have been recorded."""
+def mates_of(trial: Trial, ids: list[str]) -> Counter[str]:
+    """
+    Count the runs in the same process right before a poison job: their ends may not have been recorded. One job may
+    have been beside several.
+    """
     runs = trial.ledger.executions()
     crashes = [run for run in runs if run.id in ids]
-    return {
+    return Counter(
         run.id
         for run in runs
-        for crash in crashes
-        if run.pid == crash.pid and 0 <= crash.at - run.at < UNRECORDED_SECONDS and run.id not in ids
-    }
+        if run.id not in ids
+        and any(run.pid == crash.pid and 0 <= crash.at - run.at < UNRECORDED_SECONDS for crash in crashes)
+    )
 
 
 @row(
