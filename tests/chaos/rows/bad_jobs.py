@@ -92,7 +92,7 @@ def held_interpreter_with_limit(trial: Trial) -> Verdict:
         trial.produce(jobs=1, task="hold_the_interpreter", arguments=[60], time_limit=2)
     trial.wait_for(lambda: len(limited(trial)) == trial.faults, "the limit to be enforced")
     ids = limited(trial)
-    verdict = trial.finish(extra_runs=Counter(mates_of(trial, ids)), expected=dict.fromkeys(ids, "FAILURE"))
+    verdict = trial.finish(extra_runs=mates_of(trial, ids), expected=dict.fromkeys(ids, "FAILURE"))
     results = trial.rows.results()
     for job in ids:
         if not results[job].exception_type.endswith("TimeLimitExceeded"):
