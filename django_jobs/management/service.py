@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings as django_settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper, SystemCheckError
 
 from django_jobs.conf import nearest
 from django_jobs.log import JobContextFilter
@@ -102,6 +102,12 @@ def _end(*_: object) -> NoReturn:
     sys.exit(0)
 
 
+def write_nowhere(stream: OutputWrapper) -> None:
+    """Give up a stream that nobody takes: what has stayed in its buffer must not fail again at the end."""
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
+
+
 class ServiceCommand(HintingCommand):
     """A command that runs until it is told to stop."""
 
@@ -140,8 +146,7 @@ class ServiceCommand(HintingCommand):
             self.stdout.write(text)
             self.stdout.flush()
         except OSError as error:
-            with Path(os.devnull).open("w") as nowhere:  # what has stayed in the buffer must not fail again at the end
-                os.dup2(nowhere.fileno(), self.stdout.fileno())
+            write_nowhere(self.stdout)
             logger.warning("The start screen cannot be written: %s", error)
 
 

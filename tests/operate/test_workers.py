@@ -170,3 +170,13 @@ def test_exit_codes_and_no_traceback(manage: Callable[..., subprocess.Popen[str]
         assert (arguments, process.returncode) == (arguments, code), err
         assert said in err
         assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_who_has_read_enough_gets_no_traceback(manage: Callable[..., subprocess.Popen[str]], flags: tuple[str, ...]):
+    process = manage("queues", *flags)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    said = process.stderr.read()
+    assert (process.wait(60), "Traceback" in said) == (141, False), said

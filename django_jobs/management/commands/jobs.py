@@ -16,8 +16,11 @@ from django_jobs.exceptions import BrokerUnavailable, EnqueueError, JobsConfigur
 from django_jobs.management.jobs import changing, healing, looking, scheduling, workflows
 from django_jobs.management.jobs.choosing import LIMIT
 from django_jobs.management.jobs.screen import USAGE, Screen
-from django_jobs.management.service import HintingCommand, Parser
+from django_jobs.management.service import HintingCommand, Parser, write_nowhere
 from django_jobs.transactions import how_to_migrate, is_missing_table
+
+#: What a shell says of a command whose output nobody reads any more: 128 and the number of SIGPIPE.
+UNREAD = 141
 
 #: Flags of every command of Django's.
 COMMON = ("--settings", "--pythonpath", "--traceback", "--no-color", "--force-color", "--verbosity")
@@ -95,6 +98,10 @@ class Command(HintingCommand):
         screen = Screen(self.stdout, self.stderr, as_json=options["as_json"])
         try:
             code = self._answer(screen, options)
+            self.stdout.flush()
+        except BrokenPipeError:  # whoever reads has seen enough, as head does; what was asked for is done
+            write_nowhere(self.stdout)
+            sys.exit(UNREAD)
         except CommandError as error:
             if screen.as_json:  # a program reads the answer, and people what is said beside it
                 screen.document({"error": str(error)})
